@@ -1,0 +1,1 @@
+"""vSwitch address pools: pure."""

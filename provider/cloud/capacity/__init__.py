@@ -1,0 +1,1 @@
+"""Stock of a zone: a pure ledger."""

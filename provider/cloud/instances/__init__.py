@@ -1,0 +1,1 @@
+"""Instances: the state machine (pure), the supervisor that feeds it, the journal."""

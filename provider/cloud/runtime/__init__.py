@@ -1,0 +1,1 @@
+"""What runs containers: the contract, a simulated runtime, the Docker engine."""

@@ -1,0 +1,1 @@
+"""The HTTPS port that the API server calls: logs, exec, pods, healthz."""

@@ -1,0 +1,1 @@
+"""Stream protocols between the API server and the kubelet port."""

@@ -1,0 +1,1 @@
+"""The virtual nodes: their shape (pure), registration, heartbeat, serving certificates."""

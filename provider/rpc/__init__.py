@@ -1,0 +1,1 @@
+"""The only importer of grpc: the elastic API served and called over gRPC."""

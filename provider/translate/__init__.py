@@ -1,0 +1,1 @@
+"""Pod to InstanceRequest, or a Rejection: pure."""
