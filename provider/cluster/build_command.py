@@ -91,7 +91,7 @@ def capture(
             check=True,
         )
     except subprocess.CalledProcessError as error:
-        lines = (str(error.stderr) or str(error.stdout)).strip().splitlines()
+        lines = f"{error.stdout}\n{error.stderr}".strip().splitlines()
         raise BuildError(f"{what} failed with exit code {error.returncode}", _last(lines), next_step) from error
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{what} took longer than {timeout:.0f} s and was ended", str(error), next_step) from error
@@ -114,10 +114,11 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, tick: Callable[[], N
     waited = 0.0
     try:
         while waited < timeout:
+            step = min(_TICK, timeout - waited)
             try:
-                return process.wait(timeout=_TICK)
+                return process.wait(timeout=step)
             except subprocess.TimeoutExpired:
-                waited += _TICK
+                waited += step
                 if tick is not None:
                     tick()
         return None
