@@ -199,14 +199,7 @@ def _build(cache: Path, upstream: Upstream, go: GoToolchain, report: Callable[[s
 
 def _fetch(upstream: Upstream, go: GoToolchain, sources: Path) -> _Module:
     """Download the upstream module itself, checked against go.sum."""
-    answer = capture(
-        [str(go.go), "mod", "download", "-json", upstream.module],
-        what=f"downloading {upstream.module}",
-        timeout=_FETCH_SECONDS,
-        next_step=_ADVICE,
-        cwd=sources,
-        env=go.env,
-    )
+    answer = _download(go, ["mod", "download", "-json", upstream.module], f"downloading {upstream.module}", sources)
     about = json.loads(answer)
     info = json.loads(Path(about["Info"]).read_text())
     return _Module(
@@ -245,14 +238,8 @@ def _compile(
 ) -> int:
     """Compile the programs into `bin_directory`; return how many packages they are made of."""
     common = ["-mod=readonly", f"-tags={upstream.tags}"]
-    listing = capture(
-        [str(go.go), "list", *common, "-deps", *upstream.programs.values()],
-        what=f"fetching the modules of {label}",
-        timeout=_FETCH_SECONDS,
-        next_step=_ADVICE,
-        cwd=workspace,
-        env=go.env,
-    )
+    arguments = ["list", *common, "-deps", *upstream.programs.values()]
+    listing = _download(go, arguments, f"fetching the modules of {label}", workspace)
     total = len(listing.splitlines())
 
     def progress() -> None:
@@ -281,6 +268,19 @@ def _compile(
             tick=progress,
         )
     return total
+
+
+def _download(go: GoToolchain, arguments: list[str], what: str, cwd: Path) -> str:
+    """Run a go command that downloads; once more if it fails, for Go itself gives up at the first lost connection."""
+
+    def attempt() -> str:
+        argv = [str(go.go), *arguments]
+        return capture(argv, what=what, timeout=_FETCH_SECONDS, next_step=_ADVICE, cwd=cwd, env=go.env)
+
+    try:
+        return attempt()
+    except BuildError:
+        return attempt()
 
 
 def link_flags(upstream: Upstream, module: _Module) -> str:

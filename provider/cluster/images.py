@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageReport", "ensure_images", "entrypoints", "missing_images", "remove_images"]
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_LOAD_SECONDS = 900
 _ADVICE = "see what the engine says (docker info, free disk space), then run it again"
 
 
@@ -134,28 +135,48 @@ def _make(
     cache: Path,
     report: Callable[[str], None],
 ) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="images-", dir=cache) as scratch:
+            layers = _write_layers(catalog, stale.values(), upstreams, cache, Path(scratch), report)
+            finished = [
+                FinishedImage(image, image_hash, [layers[name] for name in image.layers])
+                for image_hash, image in stale.items()
+            ]
+            report(f"loading {len(finished)} images into the engine")
+            _load(client, finished)
+    except (docker.errors.DockerException, OSError) as error:
+        raise BuildError("making the images failed", str(error), _ADVICE) from error
+
+
+def _write_layers(
+    catalog: Catalog,
+    images: Iterable[Image],
+    upstreams: Mapping[str, Path],
+    cache: Path,
+    scratch: Path,
+    report: Callable[[str], None],
+) -> dict[str, BuiltLayer]:
     packages = DebianPackages(cache, report)
-    names = list(dict.fromkeys(name for image in stale.values() for name in image.layers))
-    with tempfile.TemporaryDirectory(prefix="images-", dir=cache) as scratch:
-        layers: dict[str, BuiltLayer] = {}
-        for number, name in enumerate(names, 1):
-            report(f"image layer {number} of {len(names)}: {name}")
-            layer = catalog.layers[name]
-            archives = packages.download(_packages(packages, catalog, name))
-            layers[name] = write_layer(layer, archives, upstreams, Path(scratch) / f"{name}.tar")
-        finished = [
-            FinishedImage(image, image_hash, [layers[name] for name in image.layers])
-            for image_hash, image in stale.items()
-        ]
-        report(f"loading {len(finished)} images into the engine")
-        machine = platform.machine()
-        try:
-            stream = archive(finished, _ARCHITECTURES.get(machine, machine))
-            for answer in client.api.load_image(stream, quiet=True):  # type: ignore[no-untyped-call]
-                if "error" in answer:
-                    raise BuildError("the engine refused the images", str(answer["error"]), _ADVICE)
-        except (docker.errors.DockerException, OSError) as error:
-            raise BuildError("loading the images into the engine failed", str(error), _ADVICE) from error
+    names = list(dict.fromkeys(name for image in images for name in image.layers))
+    written: dict[str, BuiltLayer] = {}
+    for number, name in enumerate(names, 1):
+        report(f"image layer {number} of {len(names)}: {name}")
+        archives = packages.download(_packages(packages, catalog, name))
+        written[name] = write_layer(catalog.layers[name], archives, upstreams, scratch / f"{name}.tar")
+    return written
+
+
+def _load(client: DockerClient, finished: Sequence[FinishedImage]) -> None:
+    """Give the images to the engine, which may take its time to write them."""
+    machine = platform.machine()
+    stream = archive(finished, _ARCHITECTURES.get(machine, machine))
+    usual, client.api.timeout = client.api.timeout, _LOAD_SECONDS
+    try:
+        for answer in client.api.load_image(stream, quiet=True):  # type: ignore[no-untyped-call]
+            if "error" in answer:
+                raise BuildError("the engine refused the images", str(answer["error"]), _ADVICE)
+    finally:
+        client.api.timeout = usual
 
 
 def _packages(packages: DebianPackages, catalog: Catalog, name: str) -> list[Package]:
