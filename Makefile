@@ -1,0 +1,40 @@
+# Two commands matter: `make demo` and `make test`. Both do all the set-up they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help venv check test test-unit test-integration lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+# The stamp depends on the locks, so that a changed pin installs anew and a second run costs nothing.
+$(VENV)/.stamp: requirements-dev.lock pyproject.toml deploy/bootstrap.sh
+	@deploy/bootstrap.sh $(PYTHON) $(VENV)
+	@touch $@
+
+venv: $(VENV)/.stamp ## the Python environment, pinned by version and hash
+
+check: venv ## lint, types, architecture rules
+	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "==> mypy"; $(BIN)/mypy
+	@echo "==> import-linter"; $(BIN)/lint-imports --no-cache
+
+test: test-unit test-integration ## every test there is, set-up included
+
+test-unit: venv ## no engine, no cluster
+	@echo "==> unit, contract and simulation tests"
+	@$(BIN)/pytest -q -m "not integration and not e2e" -n 2
+
+test-integration: venv ## real parts: Docker engine, API server
+	@echo "==> Docker engine"; $(BIN)/python -m provider.cluster.prepare
+	@echo "==> integration tests"
+	@$(BIN)/pytest -q -m "integration and not e2e"
+
+lock: venv ## pin the newest versions that pyproject.toml allows
+	@$(BIN)/pip install -q uv
+	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 -o requirements.lock
+	@$(BIN)/uv pip compile -q pyproject.toml --group dev --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 -o requirements-dev.lock
+
+clean: ## remove what the tools left in this tree
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
