@@ -1,0 +1,169 @@
+"""What the cloud remembers over a restart: accepted requests, the state of each instance, UIDs that are used up.
+
+SQLite in one file, one row an instance; a row is written *before* the effect that it tells of. Docker labels hold what
+is fixed at creation; everything that changes later is here.
+
+Durability: write-ahead log with synchronous=NORMAL. What was written survives the death of the process at any moment
+(tests kill one); the loss of power may cost the newest writes, never the file's consistency, and a relist then finds
+containers without a row, which the orphan sweep handles.
+
+The connection belongs to the thread that opened it; the event loop writes by itself, for a write is short.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+from msgspec import Struct
+
+from provider.model.errors import CloudCode, CloudError
+from provider.model.ids import PodUid
+from provider.model.instance import InstanceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE instances (uid TEXT PRIMARY KEY, request BLOB NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE used_tokens (uid TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Record(Struct, frozen=True):
+    """One instance as it was last written; `state` is JSON whose shape belongs to the writer."""
+
+    request: InstanceRequest
+    state: bytes
+
+
+class Journal:
+    """The embedded journal of one installation; `close` it, or use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; CloudError(INTERNAL) for one of a newer zonelet, or one that is no journal."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._depth = 0
+        self._encoder = msgspec.json.Encoder()
+        self._requests = msgspec.json.Decoder(InstanceRequest)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            text = f"{path} cannot be read as a journal ({error}); move it away to start with an empty one"
+            raise CloudError(CloudCode.INTERNAL, text) from error
+        except CloudError:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            with self.transaction():
+                for statement in _SCHEMA.strip().split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version > SCHEMA_VERSION:
+            text = (
+                f"the journal has version {version}, this zonelet knows {SCHEMA_VERSION}; start the newer zonelet again"
+            )
+            raise CloudError(CloudCode.INTERNAL, text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back; twice is no error."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all of the block or nothing of it; blocks may nest, the outermost one commits."""
+        if self._depth:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        else:
+            self._db.execute("COMMIT")
+        finally:
+            self._depth -= 1
+
+    def accept(self, request: InstanceRequest, state: bytes) -> bool:
+        """Write a new instance; False if this very request was accepted before (nothing changes then).
+
+        Raises TOKEN_CONFLICT for a UID that was accepted with another request, or was forgotten.
+        """
+        with self.transaction():
+            known = self._db.execute("SELECT request FROM instances WHERE uid = ?", (request.uid,)).fetchone()
+            if known is not None:
+                if self._requests.decode(known[0]) == request:
+                    return False
+                raise CloudError(CloudCode.TOKEN_CONFLICT, f"instance {request.uid} was created with another request")
+            if self.is_used_up(request.uid):
+                text = f"instance {request.uid} was created and removed before; a UID is never started a second time"
+                raise CloudError(CloudCode.TOKEN_CONFLICT, text)
+            self._db.execute(
+                "INSERT INTO instances VALUES (?, ?, ?)",
+                (request.uid, self._encoder.encode(request), state),
+            )
+        return True
+
+    def save(self, uid: PodUid, state: bytes) -> None:
+        """Replace an instance's state; NOT_FOUND for one that was never accepted or is forgotten."""
+        done = self._db.execute("UPDATE instances SET state = ? WHERE uid = ?", (state, uid))
+        if not done.rowcount:
+            raise CloudError(CloudCode.NOT_FOUND, f"instance {uid} is not in the journal")
+
+    def save_request(self, request: InstanceRequest, state: bytes) -> None:
+        """Replace request and state together (an update of the instance); NOT_FOUND as save."""
+        done = self._db.execute(
+            "UPDATE instances SET request = ?, state = ? WHERE uid = ?",
+            (self._encoder.encode(request), state, request.uid),
+        )
+        if not done.rowcount:
+            raise CloudError(CloudCode.NOT_FOUND, f"instance {request.uid} is not in the journal")
+
+    def forget(self, uid: PodUid, now: float) -> None:
+        """Drop an instance and remember that its UID is used up; an unknown UID is no error and leaves no trace."""
+        with self.transaction():
+            if self._db.execute("DELETE FROM instances WHERE uid = ?", (uid,)).rowcount:
+                self._db.execute("INSERT OR IGNORE INTO used_tokens VALUES (?, ?)", (uid, now))
+
+    def is_used_up(self, uid: PodUid) -> bool:
+        """Return whether the UID belonged to an instance that was forgotten."""
+        return self._db.execute("SELECT 1 FROM used_tokens WHERE uid = ?", (uid,)).fetchone() is not None
+
+    def records(self) -> dict[PodUid, Record]:
+        """Return every instance, by UID."""
+        rows = self._db.execute("SELECT uid, request, state FROM instances ORDER BY uid")
+        return {PodUid(uid): Record(self._requests.decode(request), state) for uid, request, state in rows}
+
+    def setting(self, name: str) -> bytes | None:
+        """Return what was stored under a name (chosen CIDRs, stock set by an operator), None if nothing was."""
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def store_setting(self, name: str, value: bytes) -> None:
+        """Store a value under a name."""
+        self._db.execute(
+            "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )

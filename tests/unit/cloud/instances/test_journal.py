@@ -1,0 +1,144 @@
+"""What was written is there after the process died; what was used up stays used up."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provider.cloud.instances.journal import SCHEMA_VERSION, Journal
+from provider.model.errors import CloudCode, CloudError
+from provider.model.ids import PodUid, ZoneId
+from provider.model.instance import ContainerSpec, EmptyDirVolume, FileEntry, FilesVolume, InstanceRequest
+
+
+def request(uid: str = "u1", image: str = "busybox") -> InstanceRequest:
+    return InstanceRequest(
+        uid=PodUid(uid),
+        zone=ZoneId("zone-a"),
+        name="pod",
+        namespace="default",
+        containers=(ContainerSpec(name="main", image=image, command=("sh", "-c", "true")),),
+        volumes=(EmptyDirVolume("scratch"), FilesVolume("config", (FileEntry("a", b"\x00\xff", 0o600),))),
+    )
+
+
+def fail_half_way(journal: Journal) -> None:
+    with journal.transaction():
+        journal.accept(request(), b"{}")
+        journal.store_setting("cidr", b"x")
+        journal.save(PodUid("unknown"), b"")
+
+
+def test_a_request_comes_back_as_it_was(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        assert journal.accept(request(), b"{}")
+    with Journal(tmp_path / "j.db") as journal:
+        record = journal.records()[PodUid("u1")]
+    assert record.request == request()
+    assert record.state == b"{}"
+
+
+def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"first")
+        assert not journal.accept(request(), b"second")
+        assert journal.records()[PodUid("u1")].state == b"first"
+
+
+def test_another_request_under_the_same_uid_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"{}")
+        with pytest.raises(CloudError, match="another request") as caught:
+            journal.accept(request(image="alpine"), b"{}")
+    assert caught.value.code is CloudCode.TOKEN_CONFLICT
+
+
+def test_a_forgotten_uid_is_never_accepted_again(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"{}")
+        journal.forget(PodUid("u1"), now=1.0)
+        journal.forget(PodUid("u1"), now=2.0)
+        assert journal.records() == {}
+    with Journal(tmp_path / "j.db") as journal, pytest.raises(CloudError, match="second time") as caught:
+        journal.accept(request(), b"{}")
+    assert caught.value.code is CloudCode.TOKEN_CONFLICT
+
+
+def test_forgetting_an_unknown_uid_does_not_use_it_up(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.forget(PodUid("u1"), now=1.0)
+        assert journal.accept(request(), b"{}")
+
+
+def test_state_of_an_unknown_instance_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        for act in (lambda: journal.save(PodUid("u1"), b""), lambda: journal.save_request(request(), b"")):
+            with pytest.raises(CloudError, match="not in the journal") as caught:
+                act()
+            assert caught.value.code is CloudCode.NOT_FOUND
+
+
+def test_request_and_state_change_together(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"1")
+        journal.save(PodUid("u1"), b"2")
+        journal.save_request(request(image="alpine"), b"3")
+        record = journal.records()[PodUid("u1")]
+    assert (record.request.containers[0].image, record.state) == ("alpine", b"3")
+
+
+def test_a_failed_transaction_leaves_nothing_even_when_nested(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        with pytest.raises(CloudError, match="not in the journal"):
+            fail_half_way(journal)
+        assert journal.records() == {}
+        assert journal.setting("cidr") is None
+        assert journal.accept(request(), b"{}")
+
+
+def test_settings_are_replaced(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.store_setting("cidr", b"1")
+        journal.store_setting("cidr", b"2")
+    with Journal(tmp_path / "j.db") as journal:
+        assert journal.setting("cidr") == b"2"
+
+
+def test_what_was_written_survives_sigkill(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from provider.cloud.instances.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.store_setting('before', b'yes')\n"
+        "journal._db.execute('BEGIN'); journal.store_setting('half', b'no')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "j.db")], check=False, env=os.environ, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    with Journal(tmp_path / "j.db") as journal:
+        assert journal.setting("before") == b"yes"
+        assert journal.setting("half") is None
+
+
+def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    Journal(path).close()
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    db.close()
+    with pytest.raises(CloudError, match="newer zonelet"):
+        Journal(path)
+
+
+def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    path.write_bytes(b"not a database, surely not one" * 100)
+    with pytest.raises(CloudError, match="move it away"):
+        Journal(path)
+    assert path.read_bytes().startswith(b"not a database")
