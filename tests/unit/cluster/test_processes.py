@@ -1,0 +1,27 @@
+import os
+
+from provider.clock import SystemClock
+from provider.cluster.processes import Process, start_time, wait_until
+
+
+async def test_a_process_is_started_once_and_stopped(tmp_path):
+    process = Process("sleeper", tmp_path)
+    assert process.start(["sleep", "60"])
+    pid = process.pid()
+    assert pid is not None
+    assert not process.start(["sleep", "60"])
+    assert process.pid() == pid
+    assert await process.stop(SystemClock())
+    assert start_time(pid) is None
+    assert not process.pid_file.exists()
+
+
+async def test_a_pid_that_another_process_has_now_is_not_ours(tmp_path):
+    process = Process("other", tmp_path)
+    process.pid_file.write_text(f"{os.getpid()} 1\n")
+    assert process.pid() is None
+    assert not await process.stop(SystemClock())  # and this test process lives on
+
+
+async def test_waiting_ends_when_the_condition_never_holds():
+    assert not await wait_until(SystemClock(), lambda: False, 0)
