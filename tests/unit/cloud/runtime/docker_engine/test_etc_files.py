@@ -1,0 +1,31 @@
+"""The texts that the kubelet would write."""
+
+from provider.cloud.runtime.docker_engine.etc_files import hosts_file, resolv_conf
+from provider.model.instance import DnsConfig, HostAlias
+
+HOST = "# c\nnameserver 10.0.0.2\nsearch old\nsearch corp.example\noptions ndots:1 edns0\n"
+
+
+def test_hosts_with_a_domain_and_aliases() -> None:
+    text = hosts_file("10.1.0.9", "p", "svc.ns", [HostAlias("1.2.3.4", ("a", "b"))])
+    assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
+    assert text.endswith("10.1.0.9\tp.svc.ns\tp\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n")
+
+
+def test_hosts_without() -> None:
+    assert hosts_file("10.1.0.9", "p", "", []).endswith("ip6-allrouters\n10.1.0.9\tp\n")
+
+
+def test_resolv_conf_of_the_request_alone() -> None:
+    dns = DnsConfig(nameservers=("10.96.0.10",), searches=("ns.svc.x", "svc.x"), options=("ndots:5",))
+    assert resolv_conf(dns, HOST) == "search ns.svc.x svc.x\nnameserver 10.96.0.10\noptions ndots:5\n"
+
+
+def test_resolv_conf_over_the_hosts() -> None:
+    dns = DnsConfig(from_host=True, nameservers=("10.0.0.2", "9.9.9.9"), options=("ndots:5",))
+    expected = "search corp.example\nnameserver 10.0.0.2\nnameserver 9.9.9.9\noptions edns0 ndots:5\n"
+    assert resolv_conf(dns, HOST) == expected
+
+
+def test_resolv_conf_of_nothing() -> None:
+    assert resolv_conf(DnsConfig(), HOST) == ""
