@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import ssl
 import stat
+from typing import TYPE_CHECKING
 
 import yaml
 from cryptography import x509
@@ -8,8 +11,11 @@ from cryptography.x509.oid import NameOID
 from provider.clock import SystemClock
 from provider.cluster.pki import Pki, write_kubeconfig
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_a_serving_certificate_is_signed_by_its_ca_and_has_its_names(tmp_path):
+
+def test_a_serving_certificate_is_signed_by_its_ca_and_has_its_names(tmp_path: Path) -> None:
     pki = Pki(tmp_path, SystemClock())
     ca = pki.authority("ca")
     pair = pki.server(ca, "apiserver", ["kubernetes"], ["10.96.0.1"])
@@ -21,7 +27,7 @@ def test_a_serving_certificate_is_signed_by_its_ca_and_has_its_names(tmp_path):
     assert stat.S_IMODE(pair.key.stat().st_mode) == 0o600
 
 
-def test_a_client_certificate_names_user_and_groups_and_is_kept(tmp_path):
+def test_a_client_certificate_names_user_and_groups_and_is_kept(tmp_path: Path) -> None:
     pki = Pki(tmp_path, SystemClock())
     pair = pki.client(pki.authority("ca"), "node", "system:node:a", ["system:nodes"])
     content = pair.certificate.read_bytes()
@@ -31,7 +37,7 @@ def test_a_client_certificate_names_user_and_groups_and_is_kept(tmp_path):
     assert pki.client(pki.authority("ca"), "node", "system:node:a").certificate.read_bytes() == content
 
 
-def test_a_kubeconfig_stands_alone(tmp_path):
+def test_a_kubeconfig_stands_alone(tmp_path: Path) -> None:
     pki = Pki(tmp_path, SystemClock())
     ca = pki.authority("ca")
     path = tmp_path / "kubeconfig"

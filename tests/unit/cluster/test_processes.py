@@ -1,10 +1,16 @@
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from provider.clock import SystemClock
 from provider.cluster.processes import Process, start_time, wait_until
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-async def test_a_process_is_started_once_and_stopped(tmp_path):
+
+async def test_a_process_is_started_once_and_stopped(tmp_path: Path) -> None:
     process = Process("sleeper", tmp_path)
     assert process.start(["sleep", "60"])
     pid = process.pid()
@@ -16,12 +22,12 @@ async def test_a_process_is_started_once_and_stopped(tmp_path):
     assert not process.pid_file.exists()
 
 
-async def test_a_pid_that_another_process_has_now_is_not_ours(tmp_path):
+async def test_a_pid_that_another_process_has_now_is_not_ours(tmp_path: Path) -> None:
     process = Process("other", tmp_path)
     process.pid_file.write_text(f"{os.getpid()} 1\n")
     assert process.pid() is None
     assert not await process.stop(SystemClock())  # and this test process lives on
 
 
-async def test_waiting_ends_when_the_condition_never_holds():
+async def test_waiting_ends_when_the_condition_never_holds() -> None:
     assert not await wait_until(SystemClock(), lambda: False, 0)
