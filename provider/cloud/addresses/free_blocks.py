@@ -41,7 +41,8 @@ class AddressClashError(Exception):
 def occupied(networks: Iterable[tuple[str, str]]) -> tuple[Occupied, ...]:
     """Return (CIDR, owner) pairs as Occupied. IPv6 and default routes are left out: they hold no block.
 
-    A default route is 0.0.0.0/0, or the two halves (0.0.0.0/1, 128.0.0.0/1) that VPN clients set in its place. ValueError for what is no CIDR.
+    A default route is 0.0.0.0/0, or the two halves (0.0.0.0/1, 128.0.0.0/1) that VPN clients set in its place.
+    ValueError for what is no CIDR.
     """
     parsed = [(ipaddress.ip_network(cidr, strict=False), owner) for cidr, owner in networks]
     return tuple(Occupied(net, owner) for net, owner in parsed if isinstance(net, IPv4Network) and net.prefixlen > 1)
