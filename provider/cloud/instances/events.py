@@ -1,0 +1,106 @@
+"""What can happen to an instance, as values: the input of the instance machine. Pure. Times come with `handle`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from provider.model.ids import VSwitchId
+
+
+class ProbeKind(StrEnum):
+    """Which of a container's probes."""
+
+    STARTUP = "Startup"
+    LIVENESS = "Liveness"
+    READINESS = "Readiness"
+
+
+class Stage(StrEnum):
+    """Which act failed."""
+
+    PLACE = "place"
+    SANDBOX = "sandbox"
+    IMAGE = "image"
+    START = "start"
+    RELEASE = "release"
+
+
+class Placed(Struct, frozen=True):
+    """Stock and an address are taken."""
+
+    vswitch: VSwitchId
+    address: str
+
+
+class SandboxReady(Struct, frozen=True):
+    """The pause container runs."""
+
+
+class ImageReady(Struct, frozen=True, omit_defaults=True):
+    """The image is local; `digest` is what status.imageID shows."""
+
+    container: str
+    image_id: str
+    digest: str
+
+
+class Faulted(Struct, frozen=True, omit_defaults=True):
+    """An act failed. `reason` is the runtime's FaultKind or the cloud's code; `retry_after` in seconds."""
+
+    stage: Stage
+    reason: str
+    message: str
+    container: str = ""
+    retry_after: float = 5
+
+
+class AttemptSeen(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One attempt as the runtime sees it now; neither running nor exited: made, never started."""
+
+    name: str
+    attempt: int
+    container_id: str
+    running: bool = False
+    exited: bool = False
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int = 0
+    oom_killed: bool = False
+    message: str = ""
+
+
+class Observed(Struct, frozen=True):
+    """What the runtime has; `complete`: an attempt that is not named is not there."""
+
+    attempts: tuple[AttemptSeen, ...]
+    complete: bool = True
+
+
+class Probed(Struct, frozen=True, omit_defaults=True):
+    """A probe's result."""
+
+    container: str
+    attempt: int
+    kind: ProbeKind
+    success: bool
+    message: str = ""
+
+
+class DeleteRequested(Struct, frozen=True):
+    """DeleteContainerGroup; seconds between SIGTERM and SIGKILL. Repeated, it can only hasten the end."""
+
+    grace: float
+
+
+class Released(Struct, frozen=True):
+    """The sandbox is gone; address and stock are free."""
+
+
+class Tick(Struct, frozen=True):
+    """The time that `wake_at` named has come; harmless at any other time."""
+
+
+Event: TypeAlias = Placed | SandboxReady | ImageReady | Faulted | Observed | Probed | DeleteRequested | Released | Tick

@@ -1,0 +1,277 @@
+"""The instance machine, driven by hand with a runtime of a few lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from provider.cloud.instances.events import (
+    AttemptSeen,
+    DeleteRequested,
+    Event,
+    Faulted,
+    ImageReady,
+    Observed,
+    Placed,
+    Probed,
+    ProbeKind,
+    Released,
+    SandboxReady,
+    Stage,
+    Tick,
+)
+from provider.cloud.instances.instructions import (
+    CreateSandbox,
+    EnsureImage,
+    Instruction,
+    Place,
+    ReleaseSandbox,
+    RunProbe,
+    StartContainer,
+    StopContainer,
+)
+from provider.cloud.instances.machine import InstanceMachine
+from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
+from provider.model.instance import (
+    ContainerKind,
+    ContainerSpec,
+    ContainerStatus,
+    InstancePhase,
+    InstanceRequest,
+    Probe,
+    RestartPolicy,
+    TcpAction,
+)
+
+
+class Drive:
+    """Answers every instruction with success, until told otherwise; starts are kept for the test to look at."""
+
+    def __init__(self, *containers: ContainerSpec, policy: RestartPolicy, deadline: float | None = None) -> None:
+        request = InstanceRequest(
+            uid=PodUid("u"),
+            zone=ZoneId("z"),
+            name="pod",
+            namespace="ns",
+            containers=containers,
+            restart_policy=policy,
+            active_deadline=deadline,
+        )
+        self.machine = InstanceMachine(request, InstanceId("eci-1"), 0)
+        self.now = 0.0
+        self.seen: list[Instruction] = []
+        self.image_fault = ""
+        self.send(Tick())
+
+    def send(self, event: Event) -> None:
+        events = [event]
+        while events:
+            for instruction in self.machine.handle(events.pop(0), self.now):
+                self.seen.append(instruction)
+                events.extend(self.answer(instruction))
+
+    def answer(self, instruction: Instruction) -> list[Event]:
+        match instruction:
+            case Place():
+                return [Placed(VSwitchId("v"), "10.0.0.1")]
+            case CreateSandbox():
+                return [SandboxReady()]
+            case EnsureImage(name) if self.image_fault:
+                return [Faulted(Stage.IMAGE, self.image_fault, "no", name)]
+            case EnsureImage(name):
+                return [ImageReady(name, "sha256:1", "repo@sha256:1")]
+            case StartContainer(name, attempt):
+                return [self.attempt(name, attempt)]
+            case ReleaseSandbox():
+                return [Released()]
+        return []
+
+    def attempt(self, name: str, attempt: int) -> Observed:
+        item = AttemptSeen(name=name, attempt=attempt, container_id="c", running=True, started_at=self.now)
+        return Observed((item,), complete=False)
+
+    def end(self, name: str, code: int = 0, *, oom: bool = False) -> None:
+        attempt = max(i.attempt for i in self.seen if isinstance(i, StartContainer) and i.container == name)
+        item = AttemptSeen(
+            name=name,
+            attempt=attempt,
+            container_id="c",
+            exited=True,
+            finished_at=self.now,
+            exit_code=code,
+            oom_killed=oom,
+        )
+        self.send(Observed((item,), complete=False))
+
+    def wake(self) -> float:
+        """Go to the next timer and return the seconds that passed."""
+        due = self.machine.wake_at()
+        assert due is not None
+        passed, self.now = due - self.now, due
+        self.send(Tick())
+        return passed
+
+    def starts(self) -> list[str]:
+        return [i.container for i in self.seen if isinstance(i, StartContainer)]
+
+    def stops(self) -> list[StopContainer]:
+        return [i for i in self.seen if isinstance(i, StopContainer)]
+
+    def status(self, name: str) -> ContainerStatus:
+        return next(c for c in self.machine.instance().containers if c.name == name)
+
+
+def app(name: str = "a", **fields: object) -> ContainerSpec:
+    return ContainerSpec(name=name, image="i", **fields)  # type: ignore[arg-type]
+
+
+def init(name: str) -> ContainerSpec:
+    return app(name, kind=ContainerKind.INIT)
+
+
+def sidecar(name: str) -> ContainerSpec:
+    return app(name, kind=ContainerKind.SIDECAR)
+
+
+@pytest.mark.parametrize(("code", "phase"), [(0, InstancePhase.SUCCEEDED), (3, InstancePhase.FAILED)])
+def test_a_job_ends_and_is_released(code: int, phase: InstancePhase) -> None:
+    drive = Drive(app("a"), app("b"), policy=RestartPolicy.NEVER)
+    assert drive.machine.phase() is InstancePhase.RUNNING
+    drive.end("a", code)
+    assert not drive.machine.instance().released
+    drive.end("b")
+    instance = drive.machine.instance()
+    assert (instance.phase, instance.released) == (phase, True)
+    assert drive.status("a").state.reason == ("Completed" if code == 0 else "Error")
+    assert drive.machine.wake_at() is None
+
+
+def test_init_and_sidecar_come_in_order_and_the_sidecar_goes_last() -> None:
+    drive = Drive(init("i1"), sidecar("s"), init("i2"), app("a"), app("b"), policy=RestartPolicy.NEVER)
+    assert drive.starts() == ["i1"]
+    assert drive.status("a").state.reason == "PodInitializing"
+    drive.end("i1")
+    assert drive.starts() == ["i1", "s", "i2"]
+    assert drive.machine.phase() is InstancePhase.PENDING
+    drive.end("i2")
+    assert drive.starts() == ["i1", "s", "i2", "a", "b"]
+    drive.end("a")
+    drive.end("b")
+    assert [stop.container for stop in drive.stops()] == ["s"]
+    assert not drive.machine.instance().released
+    drive.end("s", 143)
+    assert drive.machine.instance().released
+    assert drive.machine.phase() is InstancePhase.SUCCEEDED
+
+
+def test_a_failed_init_ends_a_pod_that_never_restarts() -> None:
+    drive = Drive(init("i"), app(), policy=RestartPolicy.NEVER)
+    drive.end("i", 1)
+    assert drive.machine.phase() is InstancePhase.FAILED
+    assert drive.starts() == ["i"]
+
+
+def test_crashes_back_off_from_none_to_five_minutes() -> None:
+    drive = Drive(app(), policy=RestartPolicy.ALWAYS)
+    waits = []
+    drive.end("a", 1)
+    assert drive.starts() == ["a", "a"]
+    for _ in range(7):
+        drive.end("a", 1)
+        assert drive.status("a").state.reason == "CrashLoopBackOff"
+        waits.append(drive.wake())
+    assert waits == [10, 20, 40, 80, 160, 300, 300]
+    assert drive.status("a").restarts == 8
+    drive.now += 601
+    drive.end("a", 1)
+    assert drive.status("a").restarts == 9
+
+
+def test_oom_and_on_failure() -> None:
+    drive = Drive(app(), policy=RestartPolicy.ON_FAILURE)
+    drive.end("a", 137, oom=True)
+    last = drive.status("a").last
+    assert last is not None
+    assert last.reason == "OOMKilled"
+    drive.end("a", 0)
+    assert drive.machine.phase() is InstancePhase.SUCCEEDED
+
+
+def test_an_image_that_cannot_be_pulled_backs_off_and_comes() -> None:
+    drive = Drive(init("i"), app(), policy=RestartPolicy.NEVER)
+    drive.image_fault = "ErrImagePull"
+    drive.end("i")
+    assert drive.status("a").state.reason == "ErrImagePull"
+    assert drive.wake() == 1
+    assert drive.status("a").state.reason == "ImagePullBackOff"
+    assert drive.wake() == 9
+    assert drive.status("a").state.reason == "ErrImagePull"
+    drive.image_fault = ""
+    drive.wake()
+    assert drive.wake() == 19
+    assert drive.machine.phase() is InstancePhase.RUNNING
+
+
+def test_a_container_that_cannot_start_exits_128() -> None:
+    drive = Drive(init("i"), app(), policy=RestartPolicy.NEVER)
+    drive.send(Faulted(Stage.START, "StartError", "no such file", "i"))
+    state = drive.status("i").state
+    assert (state.reason, state.exit_code) == ("StartError", 128)
+    assert drive.machine.phase() is InstancePhase.FAILED
+
+
+def test_deletion_only_shrinks() -> None:
+    drive = Drive(sidecar("s"), app(), policy=RestartPolicy.ALWAYS)
+    for grace in (30, 60, 5):
+        drive.send(DeleteRequested(grace))
+    assert drive.stops() == [StopContainer("a", 0, 30), StopContainer("a", 0, 5)]
+    assert drive.machine.instance().grace == 5
+    drive.now = 6
+    drive.end("a", 143)
+    drive.send(Tick())
+    assert drive.stops()[2:] == [StopContainer("s", 0, 2)]
+    drive.end("s", 0)
+    assert drive.machine.instance().released
+    assert drive.starts() == ["s", "a"]
+
+
+def test_the_deadline_kills() -> None:
+    drive = Drive(app(), policy=RestartPolicy.ALWAYS, deadline=60)
+    assert drive.wake() == 60
+    assert [stop.container for stop in drive.stops()] == ["a"]
+    drive.end("a", 0)
+    instance = drive.machine.instance()
+    assert (instance.phase, instance.reason, instance.released) == (InstancePhase.FAILED, "DeadlineExceeded", True)
+
+
+def test_readiness_follows_startup_and_liveness_kills() -> None:
+    probe = Probe(TcpAction(80), failure_threshold=2)
+    drive = Drive(app(startup=probe, readiness=probe, liveness=probe), policy=RestartPolicy.ALWAYS)
+    drive.send(Tick())
+    assert [i for i in drive.seen if isinstance(i, RunProbe)] == [RunProbe("a", 0, ProbeKind.STARTUP)]
+    drive.send(Probed("a", 0, ProbeKind.STARTUP, success=True))
+    assert (drive.status("a").started, drive.status("a").ready) == (True, False)
+    drive.send(Probed("a", 0, ProbeKind.READINESS, success=True))
+    assert drive.status("a").ready
+    for _ in range(2):
+        drive.send(Probed("a", 0, ProbeKind.LIVENESS, success=False))
+    assert drive.stops() == [StopContainer("a", 0, 30)]
+    drive.end("a", 137)
+    assert drive.starts() == ["a", "a"]
+    assert not drive.status("a").ready
+
+
+def test_an_attempt_that_vanished_is_restarted() -> None:
+    drive = Drive(app(), policy=RestartPolicy.ALWAYS)
+    drive.send(Observed(()))
+    assert drive.starts() == ["a", "a"]
+
+
+def test_no_stock_waits_and_asks_again() -> None:
+    request = InstanceRequest(uid=PodUid("u"), zone=ZoneId("z"), name="p", namespace="n", containers=(app(),))
+    machine = InstanceMachine(request, InstanceId("eci-1"), 0)
+    assert machine.handle(Tick(), 0) == [Place()]
+    machine.handle(Faulted(Stage.PLACE, "OperationDenied.NoStock", "none"), 0)
+    assert machine.instance().reason == "OperationDenied.NoStock"
+    assert machine.wake_at() == 5
+    assert machine.handle(Tick(), 4) == []
+    assert machine.handle(Tick(), 5) == [Place()]
