@@ -27,7 +27,7 @@ test-unit: venv ## no engine, no cluster
 	@$(BIN)/pytest -q -m "not integration and not e2e" -n 2
 
 test-integration: venv ## real parts: Docker engine, API server
-	@echo "==> Docker engine"; $(BIN)/python -m provider.cluster.prepare
+	@$(BIN)/python -m provider.cluster.prepare
 	@echo "==> integration tests"
 	@$(BIN)/pytest -q -m "integration and not e2e"
 
