@@ -1,0 +1,125 @@
+"""What is asked of the engine for a sandbox and for a container: bodies of `POST /containers/create` (API 1.41)."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from provider.cloud.runtime.docker_engine.labels import encode_container, encode_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provider.cloud.runtime.base import RunSpec, SandboxSpec
+    from provider.model.instance import ContainerSpec
+
+_CPU_PERIOD = 100_000
+_MINIMUM_QUOTA = 1_000
+_MINIMUM_SHARES = 2
+
+
+class Bind(Struct, frozen=True):
+    """A host file or directory seen in a container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+def mac_address(address: str) -> str:
+    """Return the MAC of an IPv4 address: a reused address must not meet a stale ARP entry (Docker 28 takes any)."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+
+
+def sandbox_config(installation: str, spec: SandboxSpec, image: str, network: str, cgroup: str = "") -> dict[str, Any]:
+    """Return the body for an instance's pause container at its fixed address on the vSwitch's network."""
+    return {
+        "Image": image,
+        "Hostname": spec.hostname,
+        "Domainname": spec.domain,
+        "MacAddress": mac_address(spec.address),
+        "Labels": encode_sandbox(installation, spec),
+        "HostConfig": {
+            "NetworkMode": network,
+            "IpcMode": "shareable",
+            "CgroupParent": cgroup,
+            "LogConfig": {"Type": "none"},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": spec.address}}}},
+    }
+
+
+def container_config(
+    installation: str,
+    spec: RunSpec,
+    sandbox: str,
+    binds: Sequence[Bind] = (),
+    cgroup: str = "",
+    image_user: str = "",
+) -> dict[str, Any]:
+    """Return the body for one attempt that joins the sandbox; `image_user` goes with runAsGroup without runAsUser."""
+    container = spec.container
+    body: dict[str, Any] = {
+        "Image": spec.image_id or container.image,
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "WorkingDir": container.working_dir,
+        "User": _user(container, image_user),
+        "Tty": container.tty,
+        "OpenStdin": container.stdin,
+        "StdinOnce": container.stdin_once,
+        "Labels": encode_container(installation, spec),
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            "NetworkMode": f"container:{sandbox}",
+            "IpcMode": f"container:{sandbox}",
+            "CgroupParent": cgroup,
+            "LogConfig": {"Type": "json-file"},
+            "Mounts": [
+                {"Type": "bind", "Source": bind.source, "Target": bind.target, "ReadOnly": bind.read_only}
+                for bind in binds
+            ],
+            **_resources(container),
+            **_security(container),
+        },
+    }
+    if container.command is not None:
+        body["Entrypoint"] = list(container.command)
+    if container.args is not None:
+        body["Cmd"] = list(container.args)
+    return body
+
+
+def _user(container: ContainerSpec, image_user: str) -> str:
+    user, group = container.security.user, container.security.group
+    name = image_user.partition(":")[0] or "0" if user is None else str(user)
+    if group is not None:
+        return f"{name}:{group}"
+    return "" if user is None else name
+
+
+def _resources(container: ContainerSpec) -> dict[str, Any]:
+    """CpuQuota, not NanoCpus: the engine refuses more NanoCpus than the host has. No swap, as in a kubelet's pod."""
+    asked = {"CpuShares": max(_MINIMUM_SHARES, container.cpu_request * 1024 // 1000)}
+    if container.cpu_limit is not None:
+        quota = max(_MINIMUM_QUOTA, container.cpu_limit * _CPU_PERIOD // 1000)
+        asked |= {"CpuPeriod": _CPU_PERIOD, "CpuQuota": quota}
+    if container.memory_limit is not None:
+        asked |= {"Memory": container.memory_limit, "MemorySwap": container.memory_limit}
+    return asked
+
+
+def _security(container: ContainerSpec) -> dict[str, Any]:
+    security = container.security
+    options = [] if security.allow_privilege_escalation or security.privileged else ["no-new-privileges"]
+    if security.seccomp:
+        options.append(f"seccomp={security.seccomp}")
+    return {
+        "Privileged": security.privileged,
+        "ReadonlyRootfs": security.read_only_root,
+        "CapAdd": list(security.cap_add),
+        "CapDrop": list(security.cap_drop),
+        "GroupAdd": [str(group) for group in security.supplemental_groups],
+        "SecurityOpt": options,
+    }
