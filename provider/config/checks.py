@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
+
+from provider.model.quantity import QuantityError, milli, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,25 +24,6 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN_LENGTH = 253
 _WIDEST, _NARROWEST = 16, 29
 _PORTS = range(1, 65_536)
-
-# k8s.io/apimachinery/pkg/api/resource: suffixes of a quantity.
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d{1,2}|)")
-_SUFFIX = {
-    **{name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-    **{name: Decimal(1000) ** power for power, name in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-    **{name: Decimal(1000) ** -power for power, name in enumerate(("m", "u", "n"), 1)},
-    "": Decimal(1),
-}
-
-
-def quantity(text: str, *, milli: bool = False) -> int:
-    """Return a Kubernetes quantity in whole units (or thousandths), rounded up; ValueError if it is none."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no quantity (`200`, `500m`, `800Gi`)")
-    number, suffix = match.groups()
-    factor = _SUFFIX[suffix] if suffix in _SUFFIX else Decimal(10) ** int(suffix[1:])
-    return int((Decimal(number) * factor * (1000 if milli else 1)).to_integral_value(ROUND_CEILING))
 
 
 def mistakes_of(config: ProviderConfig) -> list[str]:
@@ -91,10 +73,10 @@ def _zones(config: ProviderConfig) -> Iterator[str]:
 def _stock(stock: StockConfig, path: str) -> Iterator[str]:
     for name, text in (("cpu", stock.cpu), ("memory", stock.memory), ("ephemeralStorage", stock.ephemeral_storage)):
         try:
-            if quantity(text, milli=name == "cpu") < 0:
+            if (milli(text) if name == "cpu" else whole(text)) < 0:
                 yield f"{path}.{name}: {text} is negative"
-        except ValueError as error:
-            yield f"{path}.{name}: {error}"
+        except QuantityError:
+            yield f"{path}.{name}: {text!r} is no quantity (`200`, `500m`, `800Gi`)"
     if stock.instances is not None and stock.instances < 0:
         yield f"{path}.instances: {stock.instances} is negative"
 

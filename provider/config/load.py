@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import msgspec
 import yaml
 
-from provider.config.checks import mistakes_of, quantity
+from provider.config.checks import mistakes_of
 from provider.config.schema import ProviderConfig, StockConfig, ZoneConfig
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import VSwitchId, ZoneId
+from provider.model.quantity import milli, whole
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -100,9 +101,9 @@ def _zone(zone: ZoneConfig, blocks: Iterator[str]) -> Zone:
     named = [(switch.id, switch.cidr) for switch in zone.v_switches] or [("", next(blocks))]
     return Zone(
         id=ZoneId(zone.name),
-        cpu=quantity(zone.stock.cpu, milli=True),
-        memory=quantity(zone.stock.memory),
-        ephemeral_storage=quantity(zone.stock.ephemeral_storage),
+        cpu=milli(zone.stock.cpu),
+        memory=whole(zone.stock.memory),
+        ephemeral_storage=whole(zone.stock.ephemeral_storage),
         instances=zone.stock.instances,
         vswitches=tuple(
             VSwitch(id=VSwitchId(name or f"vsw-{zone.name}-{index}"), cidr=cidr)
