@@ -1,0 +1,121 @@
+"""Volumes as the kubelet fills them (pkg/volume/{configmap,secret,projected,downwardapi}): content and modes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provider.model.errors import Rejection
+from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, Volume
+from provider.model.quantity import QuantityError, whole
+from provider.translate.downward import ADDRESS_PATHS, field_value, resource_value
+
+if TYPE_CHECKING:
+    from provider.model.pod import DownwardSource, EmptyDirSource, KeyToPath, Pod, Projection, VolumeEntry
+    from provider.translate.references import References
+
+DEFAULT_MODE = 0o644
+
+
+def volume(pod: Pod, entry: VolumeEntry, references: References, path: str) -> Volume:
+    """Return one volume. Raises Rejection; not terminal (reason FailedMount) for an object or key that is missing."""
+    fill = _Fill(pod, references, entry.name, path)
+    if entry.config_map is not None:
+        cm = entry.config_map
+        files = fill.keys("configmap", cm.name, cm.items, _mode(cm.default_mode), optional=bool(cm.optional))
+    elif entry.secret is not None:
+        sec = entry.secret
+        files = fill.keys("secret", sec.secret_name, sec.items, _mode(sec.default_mode), optional=bool(sec.optional))
+    elif entry.downward_api is not None:
+        files = fill.downward(entry.downward_api, _mode(entry.downward_api.default_mode))
+    elif entry.projected is not None:
+        mode = _mode(entry.projected.default_mode)
+        files = [file for source in entry.projected.sources or () for file in fill.projection(source, mode)]
+    else:
+        return _empty_dir(entry.name, entry.empty_dir, path)
+    # a later source of a projected volume wins a path
+    return FilesVolume(entry.name, tuple({file.path: file for file in files}.values()))
+
+
+def _empty_dir(name: str, source: EmptyDirSource | None, path: str) -> EmptyDirVolume:
+    if source is None:
+        return EmptyDirVolume(name)
+    if source.medium not in ("", "Memory"):
+        where = f"{path}.emptyDir.medium"
+        raise Rejection("UnsupportedPodSpec", f"{where}: {source.medium} is not supported by this node", field=where)
+    try:
+        limit = None if source.size_limit is None else whole(source.size_limit)
+    except QuantityError as error:
+        raise Rejection("UnsupportedPodSpec", f"{path}.emptyDir.sizeLimit: {error}", field=path) from error
+    return EmptyDirVolume(name, memory=source.medium == "Memory", size_limit=limit or None)
+
+
+def _mode(mode: int | None) -> int:
+    return DEFAULT_MODE if mode is None else mode
+
+
+class _Fill:
+    """Makes the files of one volume of one pod."""
+
+    def __init__(self, pod: Pod, references: References, name: str, path: str) -> None:
+        self._pod = pod
+        self._references = references
+        self._name = name
+        self._path = path
+
+    def keys(
+        self, kind: str, name: str, items: list[KeyToPath] | None, mode: int, *, optional: bool
+    ) -> list[FileEntry]:
+        """Return the keys of a ConfigMap or Secret as files; no items means all keys."""
+        objects = self._references.config_maps if kind == "configmap" else self._references.secrets
+        if name not in objects:
+            if optional:
+                return []
+            raise self._waits(f'{kind} "{name}" not found')
+        data = objects[name]
+        if not items:
+            return [FileEntry(key, content, mode) for key, content in sorted(data.items())]
+        word = "config" if kind == "configmap" else "secret"
+        files = []
+        for item in items:
+            if item.key in data:
+                files.append(FileEntry(item.path, data[item.key], mode if item.mode is None else item.mode))
+            elif not optional:
+                raise self._waits(f"references non-existent {word} key: {item.key}")
+        return files
+
+    def downward(self, source: DownwardSource, mode: int) -> list[FileEntry]:
+        """Return the files of a downward API source."""
+        files = []
+        for index, item in enumerate(source.items or ()):
+            where = f"{self._path}.downwardAPI.items[{index}]"
+            if item.field_ref is not None and item.field_ref.field_path not in ADDRESS_PATHS:
+                text = field_value(self._pod, self._references, item.field_ref.field_path, where)
+            elif item.resource_field_ref is not None:
+                text = resource_value(self._pod, self._references, item.resource_field_ref, None, where)
+            else:
+                raise Rejection("UnsupportedPodSpec", f"{where} is not supported by this node", field=where)
+            files.append(FileEntry(item.path, text.encode(), mode if item.mode is None else item.mode))
+        return files
+
+    def projection(self, source: Projection, mode: int) -> list[FileEntry]:
+        """Return the files of one source of a projected volume."""
+        files: list[FileEntry] = []
+        for kind, part in (("configmap", source.config_map), ("secret", source.secret)):
+            if part is not None:
+                files += self.keys(kind, part.name, part.items, mode, optional=bool(part.optional))
+        if source.downward_api is not None:
+            files += self.downward(source.downward_api, mode)
+        token = source.service_account_token
+        if token is not None:
+            text = self._references.tokens.get((token.audience, token.expiration_seconds))
+            if text is None:
+                raise self._waits("failed to fetch token")
+            # the kubelet writes 0600 with fsGroup; the group's own bits are set when the volume is owned by it
+            security = self._pod.spec.security_context
+            grouped = security is not None and security.fs_group is not None
+            files.append(FileEntry(token.path, text.encode(), 0o600 if grouped else mode))
+        return files
+
+    def _waits(self, text: str) -> Rejection:
+        message = f'MountVolume.SetUp failed for volume "{self._name}" : {text}'
+        return Rejection("FailedMount", message, terminal=False, waiting="ContainerCreating")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provider.model.errors import Rejection
+from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, Volume
+from provider.model.pod import pod_from_json
+from provider.translate.references import References
+from provider.translate.volumes import volume
+
+REFERENCES = References(
+    config_maps={"cm": {"a": b"1", "b": b"2"}}, secrets={"s": {"k": b"v"}}, tokens={("", 3600): "jwt"}
+)
+
+
+def made(source: dict[str, Any]) -> Volume:
+    spec = {"containers": [], "volumes": [{"name": "v", **source}]}
+    pod = pod_from_json({"metadata": {"name": "p", "labels": {"b": "2", "a": '"'}}, "spec": spec})
+    assert pod.spec.volumes is not None
+    return volume(pod, pod.spec.volumes[0], REFERENCES, "spec.volumes[0]")
+
+
+def test_empty_dir() -> None:
+    assert made({}) == EmptyDirVolume("v")
+    assert made({"emptyDir": {"medium": "Memory", "sizeLimit": "1Ki"}}) == EmptyDirVolume(
+        "v", memory=True, size_limit=1024
+    )
+    with pytest.raises(Rejection, match="HugePages"):
+        made({"emptyDir": {"medium": "HugePages"}})
+
+
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        ({"configMap": {"name": "cm"}}, [FileEntry("a", b"1"), FileEntry("b", b"2")]),
+        (
+            {"configMap": {"name": "cm", "items": [{"key": "b", "path": "x/y", "mode": 0o400}]}},
+            [FileEntry("x/y", b"2", 0o400)],
+        ),
+        ({"secret": {"secretName": "s", "defaultMode": 0o600}}, [FileEntry("k", b"v", 0o600)]),
+        ({"secret": {"secretName": "no", "optional": True}}, []),
+        (
+            {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+            [FileEntry("l", b'a="\\""\nb="2"')],
+        ),
+        (
+            {
+                "projected": {
+                    "sources": [
+                        {"serviceAccountToken": {"path": "token"}},
+                        {"configMap": {"name": "cm"}},
+                        {"secret": {"name": "s", "items": [{"key": "k", "path": "a"}]}},
+                    ]
+                }
+            },
+            [FileEntry("token", b"jwt"), FileEntry("a", b"v"), FileEntry("b", b"2")],
+        ),
+    ],
+)
+def test_files(source: dict[str, Any], files: list[FileEntry]) -> None:
+    assert made(source) == FilesVolume("v", tuple(files))
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ({"configMap": {"name": "no"}}, 'configmap "no" not found'),
+        (
+            {"secret": {"secretName": "s", "items": [{"key": "z", "path": "z"}]}},
+            "references non-existent secret key: z",
+        ),
+        (
+            {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "x"}}]}},
+            "failed to fetch token",
+        ),
+    ],
+)
+def test_what_is_missing_waits(source: dict[str, Any], text: str) -> None:
+    with pytest.raises(Rejection) as refused:
+        made(source)
+    assert refused.value.message == f'MountVolume.SetUp failed for volume "v" : {text}'
+    assert (refused.value.terminal, refused.value.reason) == (False, "FailedMount")
