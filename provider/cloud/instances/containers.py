@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provider.cloud.instances.events import AttemptSeen, Probed, ProbeKind
 from provider.cloud.instances.instructions import RunProbe
+from provider.cloud.instances.snapshot import ContainerSnapshot
 from provider.model.instance import (
     ContainerKind,
     ContainerPhase,
@@ -131,12 +132,7 @@ class ContainerProgress:
         begun = now if seen.started_at is None else seen.started_at
         self.state = ContainerState(phase=ContainerPhase.RUNNING, started_at=begun, container_id=seen.container_id)
         self._fault_backoff = 0.0
-        probes = {
-            ProbeKind.STARTUP: self.spec.startup,
-            ProbeKind.LIVENESS: self.spec.liveness,
-            ProbeKind.READINESS: self.spec.readiness,
-        }
-        self._probes = {k: ProbeTrack(k, p, begun) for k, p in probes.items() if p is not None}
+        self._arm(begun)
         self.started = self.spec.startup is None
         self.ready = self.started and self.spec.readiness is None and self.spec.kind is not ContainerKind.INIT
 
@@ -240,6 +236,44 @@ class ContainerProgress:
             image=self.spec.image,
             image_id=self.digest,
         )
+
+    def snapshot(self) -> ContainerSnapshot:
+        """Return what outlives the process."""
+        return ContainerSnapshot(
+            step=self.step,
+            attempt=self.attempt,
+            state=self.state,
+            last=self.last,
+            ready=self.ready,
+            started=self.started,
+            image_id=self.image_id,
+            digest=self.digest,
+            retry_at=self.retry_at,
+            crash_backoff=self._crash_backoff,
+            crash_updated=self._crash_updated,
+            counted=self._counted,
+            fault_backoff=self._fault_backoff,
+        )
+
+    def restore(self, saved: ContainerSnapshot) -> None:
+        """Take the history back; an act that was under way is asked for again."""
+        step = Step(saved.step)
+        self.step = step if step in {Step.RUNNING, Step.DONE} else Step.IDLE
+        self.attempt, self.state, self.last = saved.attempt, saved.state, saved.last
+        self.ready, self.started = saved.ready, saved.started
+        self.image_id, self.digest, self.retry_at = saved.image_id, saved.digest, saved.retry_at
+        self._crash_backoff, self._crash_updated = saved.crash_backoff, saved.crash_updated
+        self._counted, self._fault_backoff = saved.counted, saved.fault_backoff
+        if self.step is Step.RUNNING:
+            self._arm(self.state.started_at or 0.0)
+
+    def _arm(self, begun: float) -> None:
+        probes = {
+            ProbeKind.STARTUP: self.spec.startup,
+            ProbeKind.LIVENESS: self.spec.liveness,
+            ProbeKind.READINESS: self.spec.readiness,
+        }
+        self._probes = {k: ProbeTrack(k, p, begun) for k, p in probes.items() if p is not None}
 
     def _active_probes(self) -> list[ProbeTrack]:
         if self.step is not Step.RUNNING or self.stop_by is not None:

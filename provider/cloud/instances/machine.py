@@ -7,7 +7,7 @@ running init container stop together, then the sidecars one by one in reverse; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from provider.cloud.instances.containers import SIGNAL_BASE, ContainerProgress, Step
 from provider.cloud.instances.events import (
@@ -35,6 +35,7 @@ from provider.cloud.instances.instructions import (
     StopContainer,
     Tell,
 )
+from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.model.instance import ContainerKind, ContainerPhase, ContainerState, Instance, InstancePhase
 
 if TYPE_CHECKING:
@@ -130,6 +131,48 @@ class InstanceMachine:
             containers=tuple(one.status() for one in self._containers.values()),
             revision=revision,
         )
+
+    def snapshot(self) -> MachineSnapshot:
+        """Return what outlives the process; the journal keeps it beside the request."""
+        return MachineSnapshot(
+            id=self._id,
+            created_at=self._created_at,
+            containers={name: one.snapshot() for name, one in self._containers.items()},
+            vswitch=self._vswitch,
+            address=self._address,
+            placed_at=self._placed_at,
+            sandbox_at=self._sandbox_at,
+            initialized_at=self._initialized_at,
+            finished_at=self._finished_at,
+            deletion_at=self._deletion_at,
+            grace=self._grace,
+            stop_by=self._stop_by,
+            reason=self._reason,
+            message=self._message,
+            failed=self._failed,
+            released=self._released,
+        )
+
+    @classmethod
+    def restore(cls, request: InstanceRequest, saved: MachineSnapshot) -> Self:
+        """Return the machine as it was; feed it a complete Observed before anything else."""
+        machine = cls(request, saved.id, saved.created_at)
+        for name, one in saved.containers.items():
+            machine._containers[name].restore(one)
+        machine._vswitch = saved.vswitch
+        machine._address = saved.address
+        machine._placed_at = saved.placed_at
+        machine._sandbox_at = saved.sandbox_at
+        machine._initialized_at = saved.initialized_at
+        machine._finished_at = saved.finished_at
+        machine._deletion_at = saved.deletion_at
+        machine._grace = saved.grace
+        machine._stop_by = saved.stop_by
+        machine._reason = saved.reason
+        machine._message = saved.message
+        machine._failed = saved.failed
+        machine._released = saved.released
+        return machine
 
     def phase(self) -> InstancePhase:
         """Kubelet's getPhase, in ECI's words; terminal only once nothing runs any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from provider.cloud.instances.events import (
@@ -30,6 +31,7 @@ from provider.cloud.instances.instructions import (
     StopContainer,
 )
 from provider.cloud.instances.machine import InstanceMachine
+from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
     ContainerKind,
@@ -275,3 +277,21 @@ def test_no_stock_waits_and_asks_again() -> None:
     assert machine.wake_at() == 5
     assert machine.handle(Tick(), 4) == []
     assert machine.handle(Tick(), 5) == [Place()]
+
+
+def test_a_restart_of_the_process_keeps_history_and_goes_on() -> None:
+    drive = Drive(init("i"), sidecar("s"), app(), policy=RestartPolicy.ALWAYS)
+    drive.end("i")
+    for _ in range(3):
+        drive.end("a", 1)
+        if drive.status("a").state.reason == "CrashLoopBackOff":
+            drive.wake()
+    drive.end("a", 1)
+    before = drive.machine.instance()
+    row = msgspec.json.encode(drive.machine.snapshot())
+    saved = msgspec.json.decode(row, type=MachineSnapshot)
+    drive.machine = InstanceMachine.restore(drive.machine.request, saved)
+    assert drive.machine.instance() == before
+    drive.send(drive.attempt("s", 0))
+    assert drive.wake() == 40
+    assert drive.status("a").restarts == before.containers[2].restarts + 1
