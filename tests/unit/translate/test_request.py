@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provider.model.errors import Rejection
+from provider.model.ids import ZoneId
+from provider.model.instance import ContainerKind, HttpAction, InstanceRequest
+from provider.model.pod import pod_from_json
+from provider.translate.references import References
+from provider.translate.request import Placement, instance_request
+
+
+def made(container: dict[str, Any] | None = None, **spec: Any) -> InstanceRequest:
+    first = {"name": "c", "image": "i", **(container or {})}
+    pod = pod_from_json(
+        {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"containers": [first], **spec}}
+    )
+    return instance_request(pod, References(), Placement(zone=ZoneId("zone-a"), cluster_dns=("10.96.0.10",)))
+
+
+def test_init_and_sidecar_come_first() -> None:
+    request = made(initContainers=[{"name": "a"}, {"name": "b", "restartPolicy": "Always"}])
+    assert [one.kind for one in request.containers] == [ContainerKind.INIT, ContainerKind.SIDECAR, ContainerKind.APP]
+    assert (request.uid, request.zone, request.grace, request.hostname) == ("u", "zone-a", 30, "p")
+
+
+def test_a_grace_of_zero_stays_zero() -> None:
+    assert made(terminationGracePeriodSeconds=0).grace == 0
+
+
+def test_container_security_overrides_the_pods() -> None:
+    request = made(
+        {"securityContext": {"runAsUser": 0}}, securityContext={"runAsUser": 7, "runAsGroup": 8, "fsGroup": 9}
+    )
+    security = request.containers[0].security
+    assert (security.user, security.group, request.fs_group) == (0, 8, 9)
+
+
+def test_a_named_probe_port_is_resolved_or_refused() -> None:
+    probe = {"readinessProbe": {"httpGet": {"port": "web", "path": "/ok"}}}
+    request = made({**probe, "ports": [{"name": "web", "containerPort": 80}]})
+    assert request.containers[0].readiness is not None
+    assert request.containers[0].readiness.action == HttpAction(80, "/ok")
+    with pytest.raises(Rejection, match="no port named web"):
+        made(probe)
+
+
+def test_dns_config_is_added_to_the_policy() -> None:
+    dns = made(dnsConfig={"options": [{"name": "ndots", "value": "2"}], "searches": ["x"]}).dns
+    assert dns.nameservers == ("10.96.0.10",)
+    assert dns.searches == ("ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "x")
+    assert dns.options == ("ndots:2",)
+    assert made(dnsPolicy="Default").dns.from_host
