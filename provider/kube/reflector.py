@@ -1,0 +1,117 @@
+"""Keep a Store equal to a collection of the API server: list, watch, list again when the server forgot our version.
+
+Upstream: client-go `tools/cache/reflector.go` (server timeouts of 5 to 10 minutes at random, list from the watch cache,
+bookmarks, 410 relists); a jittered back-off after failures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from provider.kube.client import KubeApi, KubeError
+from provider.kube.store import Change, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from random import Random  # noqa: TID251 (the type; the value is injected)
+
+    from provider.clock import Clock
+    from provider.kube.store import Json
+
+log = structlog.get_logger(__name__)
+
+GONE = 410
+WATCH_SECONDS = 300
+"""The server ends a watch after this long, up to twice as long at random."""
+IDLE_GRACE_SECONDS = 30.0
+"""How long after the server's own timeout a silent connection counts as dead."""
+BACKOFF_FIRST_SECONDS = 0.8
+BACKOFF_MAX_SECONDS = 30.0
+
+
+class Reflector:
+    """One collection, one store, one receiver of changes; run it as a task of a TaskGroup."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        path: str,
+        query: Mapping[str, str],
+        receive: Callable[[Change], Awaitable[None]],
+        *,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """Take the collection's path and selectors (`fieldSelector`, `labelSelector`)."""
+        self.store = Store()
+        self.synced = False
+        """True from the first whole list on."""
+        self._api = api
+        self._path = path
+        self._query = dict(query)
+        self._receive = receive
+        self._clock = clock
+        self._random = random
+        self._version = ""
+        self._list_version = "0"
+        self._failures = 0
+
+    async def run(self) -> None:
+        """List and watch until cancelled; failures of the API server are logged and tried again."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except KubeError as error:
+                await self._after(error)
+
+    async def _list(self) -> None:
+        listed = await self._api.list(self._path, {**self._query, "resourceVersion": self._list_version})
+        for change in self.store.replace(listed["items"]):
+            await self._receive(change)
+        self._version = listed["metadata"]["resourceVersion"]
+        self.synced = True
+
+    async def _watch(self) -> None:
+        seconds = int(WATCH_SECONDS * (1 + self._random.random()))
+        query = {
+            **self._query,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        lines = 0
+        async for line in self._api.watch(self._path, query, seconds + IDLE_GRACE_SECONDS):
+            await self._take(line["type"], line["object"])
+            lines += 1
+            self._failures = 0
+        if lines == 0:
+            # A server that ends watches at once must not be asked in a tight loop.
+            await self._clock.sleep(self._random.uniform(BACKOFF_FIRST_SECONDS, 2 * BACKOFF_FIRST_SECONDS))
+
+    async def _take(self, kind: str, item: Json) -> None:
+        if kind == "ERROR":
+            raise KubeError(item.get("code", 0), item.get("reason", ""), item.get("message", ""))
+        if kind != "BOOKMARK":
+            change = self.store.remove(item) if kind == "DELETED" else self.store.put(item)
+            if change is not None:
+                await self._receive(change)
+        self._version = item["metadata"]["resourceVersion"]
+
+    async def _after(self, error: KubeError) -> None:
+        if error.code == GONE and self._version:
+            log.info("watch.expired", path=self._path, version=self._version)
+            self._version = ""
+            # The watch cache may be as old as the version that it refused: ask etcd from now on.
+            self._list_version = ""
+            self._failures += 1
+            if self._failures == 1:
+                return
+        ceiling = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**self._failures)
+        delay = max(error.retry_after or 0.0, ceiling * self._random.uniform(0.5, 1.0))
+        self._failures = min(self._failures + 1, 10)
+        log.warning("watch.failed", path=self._path, error=str(error), retry_seconds=round(delay, 1))
+        await self._clock.sleep(delay)

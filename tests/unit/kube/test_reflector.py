@@ -1,0 +1,117 @@
+"""List, watch, bookmark, expiry."""
+
+from __future__ import annotations
+
+from random import Random  # noqa: TID251 (a fixed seed)
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provider.kube.client import HttpKubeApi, KubeError
+from provider.kube.reflector import Reflector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from provider.kube.store import Change
+
+
+class DoneError(Exception):
+    """The script is at its end."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class ScriptedApi(HttpKubeApi):
+    """Plays lists and watches in order; an error in a script is raised."""
+
+    def __init__(self, lists: list[Any], watches: list[list[Any]]) -> None:
+        super().__init__(None)
+        self.lists, self.watches = lists, watches
+        self.queries: list[dict[str, str]] = []
+
+    async def list(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self.queries.append(dict(query or {}))
+        answer = self.lists.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    async def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncIterator[dict[str, Any]]:
+        self.queries.append(dict(query))
+        assert idle_seconds > int(query["timeoutSeconds"])
+        if not self.watches:
+            raise DoneError
+        for line in self.watches.pop(0):
+            if isinstance(line, Exception):
+                raise line
+            yield line
+
+
+def pod(uid: str, version: str) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "resourceVersion": version}}
+
+
+def listed(version: str, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": version}, "items": list(items)}
+
+
+def line(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "object": item}
+
+
+async def play(api: ScriptedApi) -> tuple[list[str], Clock]:
+    seen: list[str] = []
+    clock = Clock()
+
+    async def receive(change: Change) -> None:
+        seen.append(f"{change.kind} {change.new['metadata']['uid']}")
+
+    reflector = Reflector(api, "/api/v1/pods", {"fieldSelector": "x"}, receive, clock=clock, random=Random(1))
+    with pytest.raises(DoneError):
+        await reflector.run()
+    return seen, clock
+
+
+async def test_the_watch_goes_on_from_the_bookmark() -> None:
+    watch = [
+        line("ADDED", pod("b", "6")),
+        line("MODIFIED", pod("a", "7")),
+        line("DELETED", pod("b", "8")),
+        line("BOOKMARK", {"metadata": {"resourceVersion": "90"}}),
+    ]
+    api = ScriptedApi([listed("5", pod("a", "1"))], [watch])
+    seen, clock = await play(api)
+    assert seen == ["added a", "added b", "modified a", "deleted b"]
+    assert [query["resourceVersion"] for query in api.queries] == ["0", "5", "90"]
+    assert {query["fieldSelector"] for query in api.queries} == {"x"}
+    assert clock.slept == []
+
+
+async def test_gone_lists_again_and_tells_what_was_missed() -> None:
+    expired = line("ERROR", {"code": 410, "reason": "Expired", "message": "too old"})
+    lists = [listed("5", pod("a", "1")), listed("50", pod("c", "40"))]
+    api = ScriptedApi(lists, [[expired], [line("BOOKMARK", pod("", "51"))]])
+    seen, clock = await play(api)
+    assert [query["resourceVersion"] for query in api.queries] == ["0", "5", "", "50", "51"]
+    assert seen == ["added a", "deleted a", "added c"]
+    assert clock.slept == []
+
+
+async def test_failures_back_off_and_keep_the_version() -> None:
+    down = KubeError(0, "ClientConnectorError", "no route")
+    busy = KubeError(429, "TooManyRequests", "", retry_after=12)
+    api = ScriptedApi([busy, listed("5")], [[down], [down], []])
+    _, clock = await play(api)
+    assert clock.slept[0] == 12
+    assert len(clock.slept) == 4
+    assert [query["resourceVersion"] for query in api.queries] == ["0", "0", "5", "5", "5", "5"]
