@@ -72,7 +72,7 @@ def check_engine(info: Mapping[str, Any]) -> Finding:
 
 def check_subnets(wanted: Iterable[str], used: Iterable[str]) -> Finding:
     """See whether a wanted CIDR overlaps one in use (Docker networks, routes)."""
-    taken = [ipaddress.ip_network(each) for each in used if ":" not in each]
+    taken = [ipaddress.ip_network(each) for each in dict.fromkeys(used) if ":" not in each]
     clashes = [
         f"{each} overlaps {other}"
         for each in wanted

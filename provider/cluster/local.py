@@ -71,7 +71,8 @@ class LocalCluster:
         return {name: self._process(name).pid() for name in COMPONENTS}
 
     async def start(self, binaries: Binaries, steps: Steps) -> None:
-        """Start what does not run and wait until it is ready; on failure stop what this call started."""
+        """Start what does not run and wait until it is ready; on failure undo what this call made."""
+        fresh = not self.state.exists()
         started: list[Process] = []
         ports = self._ports()
         credentials = self._credentials()
@@ -90,6 +91,8 @@ class LocalCluster:
         except BaseException:
             for process in reversed(started):
                 await process.stop(self.clock)
+            if fresh:  # nothing was here before: leave nothing
+                await self.stop()
             raise
 
     async def stop(self) -> None:

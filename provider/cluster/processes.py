@@ -66,7 +66,7 @@ class Process:
                 start_new_session=True,
                 env=None if env is None else dict(env),
             )
-        self.pid_file.write_text(f"{child.pid} {start_time(child.pid)}\n")
+        self.pid_file.write_text(f"{child.pid} {start_time(child.pid) or 0}\n")
         child.returncode = 0  # it is meant to outlive us: no warning when the object goes
         return True
 
