@@ -25,6 +25,7 @@ from provider.model.instance import (
     VolumeMount,
 )
 from provider.model.pod import Capabilities, ContainerSecurity, PodSecurity
+from provider.translate.credentials import credentials
 from provider.translate.environment import environment
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
 from provider.translate.volumes import volume
@@ -77,6 +78,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         active_deadline=spec.active_deadline_seconds,
         grace=grace,
         fs_group=security.fs_group,
+        credentials=credentials(spec, references),
         simulate=tuple((k.removeprefix(SIMULATE_PREFIX), v) for k, v in hints if k.startswith(SIMULATE_PREFIX)),
     )
 
