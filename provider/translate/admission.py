@@ -40,6 +40,8 @@ OTHERS_FIELDS: dict[type, frozenset[str]] = {
             "schedulingGates",
             "tolerations",
             "topologySpreadConstraints",
+            "schedulingGroup",
+            "workloadRef",
             # admission plugins and the API server: the token's volume stands in `volumes` already
             "serviceAccount",
             "automountServiceAccountToken",
