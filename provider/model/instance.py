@@ -1,6 +1,7 @@
 """An instance: what is asked of the cloud, what the cloud describes. Shapes follow ECI's CreateContainerGroup.
 
-Units: CPU in milli-cores, memory and disk in bytes, times in seconds since the Unix epoch (float), durations in seconds.
+Units: CPU in milli-cores, memory and disk in bytes, times in seconds since the Unix epoch (float), durations in
+seconds.
 All structs are frozen; a change is a new value. They travel over gRPC (rpc/convert.py) and into the journal as JSON.
 """
 

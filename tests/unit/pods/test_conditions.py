@@ -4,10 +4,10 @@ from msgspec.structs import replace
 
 from provider.model.ids import InstanceId, PodUid, ZoneId
 from provider.model.instance import ContainerStatus, Instance, InstancePhase
-from provider.model.pod import Condition, Metadata, Pod, PodSpec, PodStatus, ReadinessGate
+from provider.model.pod import Condition, Container, Metadata, Pod, PodSpec, PodStatus, ReadinessGate
 from provider.pods.conditions import conditions
 
-POD = Pod(metadata=Metadata(name="p", generation=3), spec=PodSpec(containers=[]))
+POD = Pod(metadata=Metadata(name="p", generation=3), spec=PodSpec(containers=[Container(name="c")]))
 RUNNING = Instance(
     uid=PodUid("u"),
     id=InstanceId("eci-1"),
@@ -45,7 +45,10 @@ def test_an_ended_pod() -> None:
 
 def test_a_readiness_gate_holds_ready_back() -> None:
     found = by_type(
-        replace(POD, spec=PodSpec(containers=[], readiness_gates=[ReadinessGate(condition_type="g")])), RUNNING
+        replace(
+            POD, spec=PodSpec(containers=[Container(name="c")], readiness_gates=[ReadinessGate(condition_type="g")])
+        ),
+        RUNNING,
     )
     assert (found["Ready"].reason, found["ContainersReady"].status) == ("ReadinessGatesNotReady", "True")
 
@@ -57,3 +60,11 @@ def test_transition_time_changes_with_the_status_only() -> None:
     ]
     found = by_type(replace(POD, status=PodStatus(conditions=old)), RUNNING)
     assert (found["Ready"].last_transition_time, found["Initialized"].last_transition_time) == ("T1", "T2")
+
+
+def test_a_container_that_the_cloud_does_not_know_yet_is_not_ready() -> None:
+    pod = replace(POD, spec=PodSpec(containers=[Container(name="c")], init_containers=[Container(name="i")]))
+    found = by_type(pod, replace(RUNNING, phase=InstancePhase.SCHEDULING, initialized_at=None, containers=()))
+    assert (found["Ready"].status, found["ContainersReady"].status) == ("False", "False")
+    assert (found["Initialized"].status, found["Initialized"].reason) == ("False", "ContainersNotInitialized")
+    assert found["Initialized"].message == "containers with incomplete status: [i]"
