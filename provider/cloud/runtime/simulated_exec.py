@@ -13,7 +13,8 @@ class SimulatedExec:
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         """See ExecSession: nothing comes."""
-        for piece in ():
+        nothing: tuple[tuple[int, bytes], ...] = ()
+        for piece in nothing:
             yield piece
 
     async def write(self, data: bytes) -> None:
