@@ -1,15 +1,20 @@
-"""What the integration tests need before they start: an engine and the built programs. `python -m` runs it."""
+"""What the integration tests need before they start: an engine, the built programs, images. `python -m` runs it."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
+import docker
+
 from provider.clock import SystemClock
 from provider.cluster.build import build_all, cache_root
 from provider.cluster.build_command import BuildError
 from provider.cluster.engine import ensure_engine
+from provider.cluster.images import ensure_images
 from provider.cluster.steps import Steps
+
+_IMAGE_CALL_SECONDS = 300
 
 
 async def prepare(steps: Steps) -> None:
@@ -17,7 +22,13 @@ async def prepare(steps: Steps) -> None:
     with steps.step("find a Docker engine, or install and start one") as report:
         await ensure_engine(cache_root() / "engine", SystemClock(), report)
     with steps.step("build Kubernetes, etcd and Argo, or take them from the cache") as report:
-        build_all(cache_root(), report)
+        binaries = build_all(cache_root(), report)
+    with steps.step("make the images, or find them in the engine") as report:
+        client = docker.from_env(timeout=_IMAGE_CALL_SECONDS)
+        try:
+            ensure_images(client, binaries, cache_root(), report)
+        finally:
+            client.close()
 
 
 def main() -> int:
