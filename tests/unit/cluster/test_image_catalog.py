@@ -37,10 +37,9 @@ def test_the_argo_controller_never_has_to_ask_a_registry() -> None:
     assert known["alpine:latest"] == {"cmd": ["/bin/sh"]}
 
 
-def test_the_survey_names_every_image_of_the_cached_examples() -> None:
-    examples = next(iter(sorted(cache_root().glob("upstream/argo-*/module/examples"))), None)
-    if examples is None:
-        pytest.skip("Argo is not built yet")
+@pytest.mark.integration
+def test_the_survey_names_every_image_of_the_built_examples() -> None:
+    examples = max(cache_root().glob("upstream/argo-*/module/examples"))  # the set-up of these tests has built it
     text = "\n".join(path.read_text() for path in examples.rglob("*.yaml"))
     named = set(re.findall(r"""^[ -]*image: *["']?([^\s"'{}]+)["']?(?: *#.*)?$""", text, re.MULTILINE))
     assert named - surveyed().keys() == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,8 +16,6 @@ from provider.cluster.image_packages import parse_chosen
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not here")
 
 
 def contents(path: Path) -> dict[str, tarfile.TarInfo]:
@@ -54,7 +51,6 @@ def package(tmp_path: Path) -> Path:
     return archive
 
 
-@needs_dpkg
 def test_a_package_becomes_a_layer(package: Path, tmp_path: Path) -> None:
     built = write_layer(Layer(packages=["x"]), [package], {}, tmp_path / "layer.tar")
     entries = contents(built.path)
@@ -69,14 +65,12 @@ def test_a_package_becomes_a_layer(package: Path, tmp_path: Path) -> None:
     assert {entry.mtime for entry in entries.values()} == {0}
 
 
-@needs_dpkg
 def test_the_same_input_makes_the_same_layer(package: Path, tmp_path: Path) -> None:
     layer = Layer(packages=["x"], text={"/etc/x": "y"}, compiled=True)
     first = write_layer(layer, [package], {}, tmp_path / "1.tar")
     assert write_layer(layer, [package], {}, tmp_path / "2.tar").diff_id == first.diff_id
 
 
-@needs_dpkg
 def test_what_maintainer_scripts_would_make(package: Path, tmp_path: Path) -> None:
     layer = Layer(packages=["x"], certificates=True, compiled=True)
     built = write_layer(layer, [package], {}, tmp_path / "layer.tar")
@@ -90,7 +84,6 @@ def test_what_maintainer_scripts_would_make(package: Path, tmp_path: Path) -> No
         assert byte_code.read(4) == importlib.util.MAGIC_NUMBER
 
 
-@needs_dpkg
 def test_only_what_is_asked_for_with_its_parents(package: Path, tmp_path: Path) -> None:
     built = write_layer(Layer(packages=["x"], only=["usr/bin/x"]), [package], {}, tmp_path / "layer.tar")
     entries = contents(built.path)
@@ -98,7 +91,6 @@ def test_only_what_is_asked_for_with_its_parents(package: Path, tmp_path: Path) 
     assert entries["usr"].mode == 0o755
 
 
-@needs_dpkg
 def test_own_files_win_over_the_packages(package: Path, tmp_path: Path) -> None:
     built = write_layer(Layer(packages=["x"], text={"/bin/x": "mine"}), [package], {}, tmp_path / "layer.tar")
     with tarfile.open(built.path) as tar:
