@@ -22,7 +22,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from provider.model.capacity import BackendHealth, ZoneStatus
+    from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
 
@@ -143,4 +143,11 @@ class ElasticBackend(Protocol):
 
     async def exec(self, uid: PodUid, request: ExecRequest) -> ExecSession:
         """Start a command in a running container; NOT_FOUND, INCORRECT_STATUS (not running)."""
+        ...
+
+    async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
+        """Send the traffic of these service addresses to their targets, in every zone; replaces all earlier ones.
+
+        Idempotent, and remembered: zones that are made later have them too. UNAVAILABLE when the engine is away.
+        """
         ...

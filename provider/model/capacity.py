@@ -72,3 +72,14 @@ class BackendHealth(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reason: str = ""
     message: str = ""
     engine: EngineInfo | None = None
+
+
+class Redirect(Struct, frozen=True):
+    """A TCP service address whose traffic the zones' routers send to one of the targets (address, port).
+
+    The one that a cluster without kube-proxy needs is `kubernetes` (10.96.0.1:443 to the API server).
+    """
+
+    address: str
+    port: int
+    targets: tuple[tuple[str, int], ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from provider.cloud.instances.events import AttemptSeen, Probed, ProbeKind
+from provider.cloud.instances.events import Probed, ProbeKind
 from provider.cloud.instances.instructions import RunProbe
 from provider.cloud.instances.snapshot import ContainerSnapshot
 from provider.model.instance import (
@@ -18,6 +18,7 @@ from provider.model.instance import (
 )
 
 if TYPE_CHECKING:
+    from provider.model.attempt import SeenContainer
     from provider.model.instance import Probe
 
 INITIAL_BACKOFF = 10.0
@@ -121,7 +122,7 @@ class ContainerProgress:
             self.last = self.state
         self.state = ContainerState(reason=reason, message=message)
 
-    def run(self, seen: AttemptSeen, now: float) -> None:
+    def run(self, seen: SeenContainer, now: float) -> None:
         """Take an attempt that runs."""
         if self.step is Step.RUNNING and self.attempt == seen.attempt:
             return
@@ -136,7 +137,7 @@ class ContainerProgress:
         self.started = self.spec.startup is None
         self.ready = self.started and self.spec.readiness is None and self.spec.kind is not ContainerKind.INIT
 
-    def end(self, seen: AttemptSeen, now: float, *, restart: bool) -> None:
+    def end(self, seen: SeenContainer, now: float, *, restart: bool) -> None:
         """Take the end of the attempt; with `restart`, the next one is due by the crash back-off, the first at once."""
         finished = now if seen.finished_at is None else seen.finished_at
         reason = "OOMKilled" if seen.oom_killed else "Completed" if seen.exit_code == 0 else "Error"

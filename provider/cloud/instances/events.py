@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from provider.model.attempt import SeenContainer
 from provider.model.ids import VSwitchId
 
 
@@ -57,25 +58,10 @@ class Faulted(Struct, frozen=True, omit_defaults=True):
     retry_after: float = 5
 
 
-class AttemptSeen(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One attempt as the runtime sees it now; neither running nor exited: made, never started."""
-
-    name: str
-    attempt: int
-    container_id: str
-    running: bool = False
-    exited: bool = False
-    started_at: float | None = None
-    finished_at: float | None = None
-    exit_code: int = 0
-    oom_killed: bool = False
-    message: str = ""
-
-
 class Observed(Struct, frozen=True):
     """What the runtime has; `complete`: an attempt that is not named is not there."""
 
-    attempts: tuple[AttemptSeen, ...]
+    attempts: tuple[SeenContainer, ...]
     complete: bool = True
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 
 from provider.cloud.instances.containers import SIGNAL_BASE, ContainerProgress, Step
 from provider.cloud.instances.events import (
-    AttemptSeen,
     DeleteRequested,
     Event,
     Faulted,
@@ -36,6 +35,7 @@ from provider.cloud.instances.instructions import (
     Tell,
 )
 from provider.cloud.instances.snapshot import MachineSnapshot
+from provider.model.attempt import SeenContainer
 from provider.model.instance import ContainerKind, ContainerPhase, ContainerState, Instance, InstancePhase
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class InstanceMachine:
                 one.end(item, now, restart=not self._ending)
 
     def _vanished(self, one: ContainerProgress, now: float) -> None:
-        gone = AttemptSeen(
+        gone = SeenContainer(
             name=one.name,
             attempt=one.attempt,
             container_id=one.state.container_id,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from provider.model.attempt import SeenContainer as SeenContainer  # noqa: PLC0414 - part of this contract's vocabulary
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
     ContainerSpec,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
-    from provider.model.capacity import BackendHealth, Zone
+    from provider.model.capacity import BackendHealth, Redirect, Zone
     from provider.model.instance import FileEntry
 
 
@@ -110,26 +111,6 @@ class Image(Struct, frozen=True):
     size: int = 0
 
 
-class SeenContainer(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One attempt as the runtime sees it. Not running and not exited: created only (`running` and `exited` False)."""
-
-    name: str
-    attempt: int
-    container_id: str
-    running: bool = False
-    exited: bool = False
-    started_at: float | None = None
-    finished_at: float | None = None
-    exit_code: int = 0
-    oom_killed: bool = False
-    error: str = ""
-    """why it never started, as the engine says it."""
-    message: str = ""
-    """termination message, read when it has exited (file, or tail of the log by policy), at most 4096 bytes."""
-    image: str = ""
-    image_id: str = ""
-
-
 class Seen(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything of one instance that the runtime has now."""
 
@@ -170,6 +151,14 @@ class ContainerRuntime(Protocol):
 
     async def connect(self, zone: ZoneId, host: str, port: int, seconds: float) -> socket.socket:
         """Return a connected, non-blocking TCP socket from the zone's network to a pod; OSError or TimeoutError."""
+        ...
+
+    async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
+        """Have every zone's router send these services' traffic to their targets, and no others'. Idempotent."""
+        ...
+
+    async def pressure(self) -> str:
+        """Return why the engine can take no further instance now (its cgroup near its cap), "" if it can."""
         ...
 
     async def ensure_image(

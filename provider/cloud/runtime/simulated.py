@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cloud.backend import ExecRequest, LogOptions
     from provider.cloud.runtime.base import RunSpec, SandboxSpec
-    from provider.model.capacity import Zone
+    from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import FileEntry, RegistryCredential
 
@@ -89,6 +89,7 @@ class SimulatedRuntime:
         self._hinted: dict[PodUid, None] = {}
         self._wake = asyncio.Event()
         self._closed = False
+        self.redirects: tuple[Redirect, ...] = ()
 
     async def start(self, zones: Sequence[Zone]) -> None:  # noqa: ARG002 - a zone needs nothing here
         """See ContainerRuntime."""
@@ -114,6 +115,14 @@ class SimulatedRuntime:
     async def connect(self, zone: ZoneId, host: str, port: int, seconds: float) -> socket.socket:
         """Raise ConnectionRefusedError: nothing listens in a simulated pod."""
         raise ConnectionRefusedError(f"simulated pods have no network: {zone} {host}:{port} (waited 0 of {seconds} s)")
+
+    async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
+        """See ContainerRuntime: kept for whoever looks, there is no router to tell."""
+        self.redirects = tuple(redirects)
+
+    async def pressure(self) -> str:
+        """See ContainerRuntime: instances without containers never fill an engine."""
+        return ""
 
     async def ensure_image(
         self,

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from provider.cloud.instances.events import (
-    AttemptSeen,
     DeleteRequested,
     Event,
     Faulted,
@@ -32,6 +31,7 @@ from provider.cloud.instances.instructions import (
 )
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.snapshot import MachineSnapshot
+from provider.model.attempt import SeenContainer
 from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
     ContainerKind,
@@ -88,12 +88,12 @@ class Drive:
         return []
 
     def attempt(self, name: str, attempt: int) -> Observed:
-        item = AttemptSeen(name=name, attempt=attempt, container_id="c", running=True, started_at=self.now)
+        item = SeenContainer(name=name, attempt=attempt, container_id="c", running=True, started_at=self.now)
         return Observed((item,), complete=False)
 
     def end(self, name: str, code: int = 0, *, oom: bool = False) -> None:
         attempt = max(i.attempt for i in self.seen if isinstance(i, StartContainer) and i.container == name)
-        item = AttemptSeen(
+        item = SeenContainer(
             name=name,
             attempt=attempt,
             container_id="c",

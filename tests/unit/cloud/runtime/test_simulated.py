@@ -11,6 +11,7 @@ from provider.clock import LoopClock
 from provider.cloud.backend import ExecRequest, LogOptions
 from provider.cloud.runtime.base import ContainerRuntime, FaultKind, RunSpec, RuntimeFault, SandboxSpec, SeenContainer
 from provider.cloud.runtime.simulated import SimulatedRuntime
+from provider.model.capacity import Redirect
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import ContainerKind, ContainerSpec, PullPolicy
 
@@ -241,5 +242,16 @@ def test_images_are_there_and_need_a_name() -> None:
         with pytest.raises(RuntimeFault) as caught:
             await runtime.ensure_image("", PullPolicy.NEVER, ())
         assert caught.value.kind is FaultKind.INVALID_IMAGE_NAME
+
+    run(story())
+
+
+def test_redirects_are_kept_and_replaced_and_nothing_presses() -> None:
+    async def story() -> None:
+        runtime = SimulatedRuntime(LoopClock())
+        await runtime.set_redirects([Redirect("10.96.0.1", 443, (("172.18.0.1", 6443),))])
+        await runtime.set_redirects([Redirect("10.96.0.2", 443, (("172.18.0.1", 6443),))])
+        assert [one.address for one in runtime.redirects] == ["10.96.0.2"]
+        assert await runtime.pressure() == ""
 
     run(story())
