@@ -70,19 +70,24 @@ class LocalCluster:
         """Return each component's pid, None for one that does not run."""
         return {name: self._process(name).pid() for name in COMPONENTS}
 
-    async def start(self, binaries: Binaries, steps: Steps) -> None:
-        """Start what does not run and wait until it is ready; on failure undo what this call made."""
+    async def start(self, binaries: Binaries, steps: Steps, advertise: str = "") -> None:
+        """Start what does not run and wait until it is ready; on failure undo what this call made.
+
+        `advertise`: the address at which pods reach the API server (the EndpointSlice of `kubernetes` has it); it
+        stands in the serving certificate. Empty: the address that this host has towards others.
+        """
         fresh = not self.state.exists()
         started: list[Process] = []
         ports = self._ports()
-        credentials = self._credentials()
+        advertise = advertise or _host_address()
+        credentials = self._credentials(advertise)
         self._kubeconfigs(credentials, ports)
         try:
             for name in COMPONENTS:
                 process = self._process(name)
                 program = binaries.etcd if name == "etcd" else binaries.control_plane(name)
                 with steps.step(f"start {name}"):
-                    if process.start([str(program), *self._arguments(name, ports, credentials)]):
+                    if process.start([str(program), *self._arguments(name, ports, credentials, advertise)]):
                         started.append(process)
                     context = _context(credentials.etcd_ca if name == "etcd" else credentials.ca, credentials, name)
                     path = "health" if name == "etcd" else "readyz" if name != "kube-controller-manager" else "healthz"
@@ -129,12 +134,12 @@ class LocalCluster:
         file.write_text(json.dumps(ports))
         return ports
 
-    def _credentials(self) -> _Credentials:
+    def _credentials(self, advertise: str) -> _Credentials:
         pki = Pki(self.state / "pki", self.clock)
         ca, etcd_ca, front_ca = (pki.authority(name) for name in ("ca", "etcd-ca", "front-proxy-ca"))
         service = str(ipaddress.ip_network(SERVICE_CIDR)[1])
         names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-        addresses = ["127.0.0.1", service, _host_address()]
+        addresses = ["127.0.0.1", service, advertise, _host_address()]
         return _Credentials(
             ca=ca,
             etcd_ca=etcd_ca,
@@ -162,11 +167,11 @@ class LocalCluster:
             path = self.state / f"{name}.kubeconfig"
             write_kubeconfig(path, server, credentials.ca, credentials.managers[name], self.name)
 
-    def _arguments(self, name: str, ports: dict[str, int], credentials: _Credentials) -> list[str]:
+    def _arguments(self, name: str, ports: dict[str, int], credentials: _Credentials, advertise: str) -> list[str]:
         if name == "etcd":
             return _etcd(self.state / "etcd", ports, credentials)
         if name == "kube-apiserver":
-            return _apiserver(ports, credentials)
+            return _apiserver(ports, credentials, advertise)
         config, serving = self.state / f"{name}.kubeconfig", credentials.managers[f"{name}-serving"]
         common = {
             "kubeconfig": config,
@@ -212,7 +217,7 @@ def _etcd(data: Path, ports: dict[str, int], credentials: _Credentials) -> list[
     )
 
 
-def _apiserver(ports: dict[str, int], credentials: _Credentials) -> list[str]:
+def _apiserver(ports: dict[str, int], credentials: _Credentials, advertise: str) -> list[str]:
     return _flags(
         {
             "etcd-servers": f"https://127.0.0.1:{ports['etcd']}",
@@ -220,6 +225,7 @@ def _apiserver(ports: dict[str, int], credentials: _Credentials) -> list[str]:
             "etcd-certfile": credentials.etcd_client.certificate,
             "etcd-keyfile": credentials.etcd_client.key,
             "secure-port": ports["kube-apiserver"],
+            "advertise-address": advertise,
             "service-cluster-ip-range": SERVICE_CIDR,
             "tls-cert-file": credentials.server.certificate,
             "tls-private-key-file": credentials.server.key,

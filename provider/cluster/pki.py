@@ -1,6 +1,7 @@
 """The local cluster's keys and certificates, as a real cluster has them (CA and front-proxy CA apart).
 
-Every file is made once and kept: a second start uses the same CA, so kubeconfigs stay valid.
+Every file is made once and kept: a second start uses the same CA, so kubeconfigs stay valid. Only a serving certificate
+is made anew, when it is wanted for other names or addresses than before.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Pki:
         sans: Sequence[x509.GeneralName] = (),
     ) -> Pair:
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
-        if pair.certificate.exists() and pair.key.exists():
+        if pair.certificate.exists() and pair.key.exists() and (not sans or _names(pair.certificate) == sans):
             return pair
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.fromtimestamp(self.clock.now(), tz=dt.UTC)
@@ -133,6 +134,12 @@ def write_kubeconfig(path: Path, server: str, ca: Pair, client: Pair, name: str)
         "current-context": name,
     }
     _write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+
+
+def _names(certificate: Path) -> list[x509.GeneralName]:
+    """Return the names and addresses that a serving certificate is for."""
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return list(found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
 def _signer(ca: Pair) -> tuple[x509.Name, ec.EllipticCurvePrivateKey]:

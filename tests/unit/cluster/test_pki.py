@@ -48,3 +48,15 @@ def test_a_kubeconfig_stands_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     context = ssl.create_default_context(cafile=str(ca.certificate))
     assert len(context.get_ca_certs()) == 1
+
+
+def test_a_serving_certificate_is_made_anew_only_for_other_names(tmp_path: Path) -> None:
+    pki = Pki(tmp_path, SystemClock())
+    ca = pki.authority("ca")
+
+    def serving(address: str) -> bytes:
+        return pki.server(ca, "apiserver", ["kubernetes"], [address]).certificate.read_bytes()
+
+    first = serving("10.96.0.1")
+    assert serving("10.96.0.1") == first
+    assert serving("10.96.0.2") != first
