@@ -1,4 +1,4 @@
-"""The API server by raw JSON: kubernetes_asyncio reads the kubeconfig and holds the connection, msgspec the JSON.
+"""The API server by raw JSON: kubernetes_asyncio reads the kubeconfig, aiohttp holds the connections, msgspec the JSON.
 
 Objects are plain dictionaries: the typed models of the library cost several times the CPU and drop fields they do not
 know. Paths are API paths (`/api/v1/namespaces/default/pods/x`); subresources are paths too (`.../status`).
@@ -6,14 +6,21 @@ know. Paths are API paths (`/api/v1/namespaces/default/pods/x`); subresources ar
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
 import msgspec
-from kubernetes_asyncio.config import new_client_from_config
+import structlog
+
+from provider.kube.connection import Connection, KubeConfigError, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from provider.kube.transport import Transport
+
+log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
 PatchKind = Literal["strategic", "merge", "apply"]
@@ -25,6 +32,7 @@ PATCH_TYPES: dict[PatchKind, str] = {
 }
 REQUEST_SECONDS = 30.0
 HTTP_ERROR = 400
+UNAUTHORIZED = 401
 
 
 class KubeError(Exception):
@@ -74,20 +82,50 @@ class KubeApi(Protocol):
 
 
 class HttpKubeApi:
-    """KubeApi over HTTP; make it by `from_kubeconfig`, and close it."""
+    """KubeApi over HTTP; make it by `from_kubeconfig` or `from_environment`, and close it.
 
-    def __init__(self, client: Any) -> None:
-        """Take a kubernetes_asyncio ApiClient."""
-        self._client = client
+    Credentials that can be read anew (a rewritten kubeconfig, an exec plugin, a token file) are, when the server
+    answers 401: once for each request, by one of them for all.
+    """
+
+    def __init__(self, transport: Transport | None, connection: Connection | None = None) -> None:
+        """Take a transport; `connection` says where its credentials are read anew."""
+        self._transport = transport
+        self._connection = connection
+        self._explicit: tuple[str | None, str | None] = (None, None)
+        self._reloading = asyncio.Lock()
 
     @classmethod
-    async def from_kubeconfig(cls, path: str) -> HttpKubeApi:
-        """Read a kubeconfig's current context."""
-        return cls(await new_client_from_config(config_file=path, persist_config=False))
+    async def from_kubeconfig(cls, path: str, context: str | None = None) -> HttpKubeApi:
+        """Read a kubeconfig, its current context unless one is named; KubeConfigError when it cannot be used."""
+        return await cls.from_environment(path, context)
+
+    @classmethod
+    async def from_environment(cls, kubeconfig: str | None = None, context: str | None = None) -> HttpKubeApi:
+        """Find the credentials as `connection.connect` does: the file, $KUBECONFIG, the pod's own, ~/.kube/config."""
+        connection, transport = await connect(kubeconfig, context)
+        made = cls(transport, connection)
+        made._explicit = (kubeconfig, context)
+        return made
+
+    @property
+    def connection(self) -> Connection:
+        """Return which server this speaks to, with which CA, and where that was read."""
+        if self._connection is None:
+            raise RuntimeError("this client was not made from a kubeconfig or a pod's service account")
+        return self._connection
+
+    async def reload(self) -> None:
+        """Read the credentials anew, for example a renewed certificate; requests in flight end as they began."""
+        self._connection, fresh = await connect(*self._explicit)
+        used, self._transport = self._transport, fresh
+        if used is not None:
+            await used.retire()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        if self._transport is not None:
+            await self._transport.close()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         """See KubeApi."""
@@ -132,10 +170,14 @@ class HttpKubeApi:
     async def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncIterator[Json]:
         """See KubeApi."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=idle_seconds)
+        transport = self._open()
         try:
-            async with await self._send("GET", path, {**query, "watch": "true"}, None, "", timeout) as response:
+            async with transport.send("GET", path, {**query, "watch": "true"}, None, "", timeout) as response:
                 if response.status >= HTTP_ERROR:
-                    raise _failure(response, await response.read())
+                    failure = _failure(response, await response.read())
+                    if failure.code == UNAUTHORIZED:
+                        await self._renewed(transport)  # for the next attempt, which the caller makes
+                    raise failure
                 # Not readline: it refuses lines over the buffer's limit, and a large pod is one line.
                 rest = bytearray()
                 async for chunk in response.content.iter_any():
@@ -156,42 +198,52 @@ class HttpKubeApi:
         body: Json | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        transport = self._open()
+        raw = None if body is None else msgspec.json.encode(body)
         try:
-            async with await self._send(method, path, query, body, content_type, timeout) as response:
-                raw = await response.read()
-                if response.status >= HTTP_ERROR:
-                    raise _failure(response, raw)
-                answer: Json = msgspec.json.decode(raw)
-                return answer
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise KubeError(0, type(error).__name__, str(error)) from error
+            return await _exchange(transport, method, path, query, raw, content_type)
+        except KubeError as error:
+            if error.code != UNAUTHORIZED or not await self._renewed(transport):
+                raise
+        return await _exchange(self._open(), method, path, query, raw, content_type)
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: Json | None,
-        content_type: str,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's own, of connect and read apart)
-    ) -> aiohttp.ClientResponse:
-        headers: dict[str, str] = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = content_type
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"])
-        rest = self._client.rest_client
-        response: aiohttp.ClientResponse = await rest.pool_manager.request(
-            method,
-            self._client.configuration.host + path,
-            params=query,
-            data=None if body is None else msgspec.json.encode(body),
-            headers=headers,
-            timeout=timeout,
-            proxy=rest.proxy,
-            server_hostname=rest.server_hostname,
-        )
-        return response
+    def _open(self) -> Transport:
+        if self._transport is None:
+            raise RuntimeError("this client has no transport")
+        return self._transport
+
+    async def _renewed(self, refused: Transport) -> bool:
+        """Say whether there are credentials newer than the refused ones now."""
+        if self._connection is None:
+            return False
+        async with self._reloading:
+            if self._transport is refused:
+                try:
+                    await self.reload()
+                except KubeConfigError as error:
+                    log.warning("credentials.unreadable", source=self._connection.source, error=str(error))
+                    return False
+        return True
+
+
+async def _exchange(
+    transport: Transport,
+    method: str,
+    path: str,
+    query: Mapping[str, str] | None,
+    body: bytes | None,
+    content_type: str,
+) -> Json:
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    try:
+        async with transport.send(method, path, query, body, content_type, timeout) as response:
+            raw = await response.read()
+            if response.status >= HTTP_ERROR:
+                raise _failure(response, raw)
+            answer: Json = msgspec.json.decode(raw)
+            return answer
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+        raise KubeError(0, type(error).__name__, str(error)) from error
 
 
 def _failure(response: aiohttp.ClientResponse, raw: bytes) -> KubeError:

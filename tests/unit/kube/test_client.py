@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client import Configuration
 
 from provider.kube.client import HttpKubeApi, KubeError
+from provider.kube.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ async def api(server: Server) -> AsyncIterator[HttpKubeApi]:
     app.router.add_route("*", "/{tail:.*}", server.handle)
     async with TestServer(app) as running:
         configuration = Configuration(host=str(running.make_url("")).rstrip("/"))
-        client = HttpKubeApi(ApiClient(configuration=configuration))
+        client = HttpKubeApi(Transport(configuration))
         yield client
         await client.close()
 
@@ -110,7 +111,7 @@ async def test_watch_refused_is_an_error(server: Server, api: HttpKubeApi) -> No
 
 
 async def test_no_server_is_an_error_of_code_0() -> None:
-    client = HttpKubeApi(ApiClient(configuration=Configuration(host="http://127.0.0.1:1")))
+    client = HttpKubeApi(Transport(Configuration(host="http://127.0.0.1:1")))
     with pytest.raises(KubeError) as caught:
         await client.get("/x")
     await client.close()

@@ -1,0 +1,102 @@
+"""One way to an API server: a pooled TLS session and the credentials that go with it.
+
+kubernetes_asyncio's Configuration says where and as whom (bearer token and its refreshing included); the session is
+our own, because the library's keeps idle connections for 15 s only and gives no way to exchange a certificate.
+A transport is retired, not closed, when newer credentials take its place: what is in flight ends in peace.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+CONNECTIONS = 256
+"""At most so many at a time to one server: below its own limit (400 reads, 200 writes), above what a burst needs."""
+KEEPALIVE_SECONDS = 75.0
+"""An idle connection is kept; the API server ends it after 90 s itself."""
+READ_BUFFER = 1 << 21
+
+
+class Transport:
+    """Sends requests; made inside a running loop. `configuration` is a kubernetes_asyncio Configuration."""
+
+    def __init__(self, configuration: Any) -> None:
+        """Read the certificate files now: they may be gone later."""
+        self._configuration = configuration
+        self._in_flight = 0
+        self._retired = False
+        connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS, ssl=_context(configuration), keepalive_timeout=KEEPALIVE_SECONDS
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            trust_env=True,
+            read_bufsize=READ_BUFFER,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's own, of connect and read apart)
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the response; its body is read inside the block. Raises aiohttp's errors and TimeoutError."""
+        self._in_flight += 1
+        try:
+            headers = {"Accept": "application/json", **await self._authorization()}
+            if body is not None:
+                headers["Content-Type"] = content_type
+            configuration = self._configuration
+            async with self._session.request(
+                method,
+                configuration.host + path,
+                params=query,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                proxy=configuration.proxy,
+                server_hostname=configuration.tls_server_name,
+            ) as response:
+                yield response
+        finally:
+            self._in_flight -= 1
+            if self._retired:
+                await self.retire()
+
+    async def retire(self) -> None:
+        """Close as soon as nothing is in flight."""
+        self._retired = True
+        if self._in_flight == 0:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close every connection now."""
+        await self._session.close()
+
+    async def _authorization(self) -> dict[str, str]:
+        settings = await self._configuration.auth_settings()
+        bearer = settings.get("BearerToken")
+        return {} if bearer is None else {"Authorization": bearer["value"]}
+
+
+def _context(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    # Python 3.13 refuses CAs without a key-usage extension by default; Go, and so every other client here, does not.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
