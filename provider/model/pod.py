@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, convert, field
+from msgspec import convert, field
 
-
-class ApiObject(Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """Base of what the API server sends; unknown keys are dropped at decoding, admission has looked for them before."""
+from provider.model.api_object import ApiObject
+from provider.model.pod_status import PodStatus
 
 
 class KeySelector(ApiObject, frozen=True):
@@ -348,28 +347,6 @@ class Metadata(ApiObject, frozen=True):
     annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
-
-
-class Condition(ApiObject, frozen=True):
-    """PodCondition."""
-
-    type: str
-    status: str = "Unknown"
-    last_transition_time: str | None = None
-    reason: str = ""
-    message: str = ""
-    observed_generation: int = 0
-
-
-class PodStatus(ApiObject, frozen=True):
-    """What a new status is computed from."""
-
-    phase: str = "Pending"
-    reason: str = ""
-    message: str = ""
-    start_time: str | None = None
-    conditions: list[Condition] | None = None
-    qos_class: str = ""
 
 
 class Pod(ApiObject, frozen=True):

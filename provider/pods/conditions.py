@@ -1,52 +1,64 @@
-"""Conditions of a pod from its instance, with the kubelet's reasons (pkg/kubelet/status/generate.go)."""
+"""Conditions of a pod from its instance, with the kubelet's reasons (pkg/kubelet/status/generate.go, v1.37)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.model.instance import TERMINAL, ContainerKind, InstancePhase
-from provider.model.pod import Condition
+from provider.model.instance import TERMINAL, ContainerKind, ContainerPhase
+from provider.model.pod_status import Condition
 
 if TYPE_CHECKING:
     from provider.model.instance import ContainerStatus, Instance
     from provider.model.pod import Pod
+    from provider.model.pod_status import PodStatus
+
+_ENDED = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
+_Draft = tuple[str, bool, str, str]
 
 
-def conditions(pod: Pod, instance: Instance, now: str) -> list[Condition]:
-    """Return the five conditions; `now` (RFC 3339) is the transition time of those whose status has changed."""
-    ready, reason, message = _containers_ready(pod, instance)
-    gates = [] if ready else [(reason, message)]
-    before = {one.type: one for one in pod.status.conditions or ()}
-    waiting = [
-        gate.condition_type
-        for gate in pod.spec.readiness_gates or ()
-        if gate.condition_type not in before or before[gate.condition_type].status != "True"
-    ]
-    if ready and waiting:
-        texts = (
-            f'corresponding condition of pod readiness gate "{name}" does not exist or is not True.' for name in waiting
-        )
-        gates.append(("ReadinessGatesNotReady", ", ".join(texts)))
+def conditions(pod: Pod, instance: Instance, phase: str, before: PodStatus, now: str) -> list[Condition]:
+    """Return the kubelet's five conditions for a pod whose status.phase becomes `phase`.
+
+    `before` is the status written last; a transition time moves to `now` (RFC 3339) where a condition's status changes.
+    """
+    old = {one.type: one for one in before.conditions or ()}
     seen = {one.name: one for one in instance.containers}
-    undone = [one.name for one in pod.spec.init_containers or () if not _init_done(seen.get(one.name))]
-    initialized = instance.initialized_at is not None or not undone or instance.phase is InstancePhase.SUCCEEDED
-    sandbox = instance.sandbox_ready_at is not None and not instance.released
-    done = "PodCompleted" if instance.phase is InstancePhase.SUCCEEDED else ""
+    containers_ready = _containers_ready(pod, seen, phase)
     drafts = [
-        ("PodReadyToStartContainers", sandbox, "", ""),
-        ("Initialized", True, done, "")
-        if initialized
-        else (
-            "Initialized",
-            False,
-            "ContainersNotInitialized",
-            f"containers with incomplete status: [{' '.join(undone)}]",
-        ),
-        ("Ready", not gates, *(gates[0] if gates else ("", ""))),
-        ("ContainersReady", ready, reason, message),
+        _ready_to_start(instance),
+        _initialized(pod, seen, phase, old.get("Initialized")),
+        ("Ready", *_ready(pod, containers_ready, before)),
+        ("ContainersReady", *containers_ready),
         ("PodScheduled", True, "", ""),
     ]
-    return [_condition(pod, before.get(draft[0]), draft, now) for draft in drafts]
+    return [_condition(pod, old.get(draft[0]), draft, now) for draft in drafts]
+
+
+def _ready_to_start(instance: Instance) -> _Draft:
+    name, reason = "PodReadyToStartContainers", "PodSandboxNotReady"
+    if instance.sandbox_ready_at is None:
+        return name, False, reason, "no pod sandbox exists"
+    # A sandbox whose pod has ended is on its way out; saying so at once spares the API server a second patch.
+    if instance.released or instance.phase in TERMINAL:
+        return name, False, reason, "pod sandbox is not ready"
+    return name, True, "", ""
+
+
+def _initialized(pod: Pod, seen: dict[str, ContainerStatus], phase: str, old: Condition | None) -> _Draft:
+    name = "Initialized"
+    if phase == "Succeeded":
+        return name, True, _ENDED[phase], ""
+    # A sidecar that starts anew does not take back what has been reached.
+    if any(_begun(seen.get(one.name)) for one in pod.spec.containers):
+        return name, True, "", ""
+    undone = [one.name for one in pod.spec.init_containers or () if not _init_done(seen.get(one.name))]
+    if not undone or (old is not None and old.status == "True"):
+        return name, True, "", ""
+    return name, False, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(undone)}]"
+
+
+def _begun(status: ContainerStatus | None) -> bool:
+    return status is not None and status.state.phase is not ContainerPhase.WAITING
 
 
 def _init_done(status: ContainerStatus | None) -> bool:
@@ -55,27 +67,41 @@ def _init_done(status: ContainerStatus | None) -> bool:
     return status.started if status.kind is ContainerKind.SIDECAR else status.ready
 
 
-def _containers_ready(pod: Pod, instance: Instance) -> tuple[bool, str, str]:
-    if instance.phase in TERMINAL:
-        return False, "PodCompleted" if instance.phase is InstancePhase.SUCCEEDED else "PodFailed", ""
+def _containers_ready(pod: Pod, seen: dict[str, ContainerStatus], phase: str) -> tuple[bool, str, str]:
+    if phase in _ENDED:
+        return False, _ENDED[phase], ""
     # The pod's containers count, not those that the cloud tells of: one that it does not know yet is not ready.
-    ready = {one.name for one in instance.containers if one.ready}
     sidecars = [one.name for one in pod.spec.init_containers or () if one.restart_policy == "Always"]
     names = [*sidecars, *(one.name for one in pod.spec.containers)]
-    unready = [name for name in names if name not in ready]
+    unready = [name for name in names if name not in seen or not seen[name].ready]
     if unready:
         return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
     return True, "", ""
 
 
-def _condition(pod: Pod, before: Condition | None, draft: tuple[str, bool, str, str], now: str) -> Condition:
+def _ready(pod: Pod, containers_ready: tuple[bool, str, str], before: PodStatus) -> tuple[bool, str, str]:
+    if not containers_ready[0]:
+        return containers_ready
+    # Gates are other controllers' conditions: they stand in the API server's copy, which a draft of ours may trail.
+    held = {one.type: one.status for status in (before, pod.status) for one in status.conditions or ()}
+    texts = []
+    for gate in pod.spec.readiness_gates or ():
+        status = held.get(gate.condition_type)
+        if status is None:
+            texts.append(f'corresponding condition of pod readiness gate "{gate.condition_type}" does not exist.')
+        elif status != "True":
+            texts.append(f'the status of pod readiness gate "{gate.condition_type}" is not "True", but {status}')
+    return (False, "ReadinessGatesNotReady", ", ".join(texts)) if texts else (True, "", "")
+
+
+def _condition(pod: Pod, old: Condition | None, draft: _Draft, now: str) -> Condition:
     name, holds, reason, message = draft
     status = "True" if holds else "False"
-    same = before is not None and before.status == status
+    same = old is not None and old.status == status
     return Condition(
         type=name,
         status=status,
-        last_transition_time=before.last_transition_time if before is not None and same else now,
+        last_transition_time=old.last_transition_time if old is not None and same else now,
         reason=reason,
         message=message,
         observed_generation=pod.metadata.generation,
