@@ -1,4 +1,4 @@
-"""A real control plane on this machine: etcd, API server, controller manager, scheduler, as detached processes.
+"""A real control plane on this machine: etcd, API server, controller manager, scheduler, CSR approver, as processes.
 
 Layout below the state directory: pki/, run/ (pid files and logs), etcd/, ports.json, *.kubeconfig. Ports are chosen
 once and kept, so that kubeconfigs stay valid over a restart. The API server listens on all addresses, for the zones
@@ -12,6 +12,7 @@ import json
 import shutil
 import socket
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
     from provider.cluster.build import Binaries
     from provider.cluster.steps import Steps
 
-__all__ = ["COMPONENTS", "LocalCluster"]
+__all__ = ["COMPONENTS", "CONTROL_PLANE", "LocalCluster"]
 
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+APPROVER = "csr-approver"
+PROVIDER_USER = "zonelet-provider"
+COMPONENTS = (*CONTROL_PLANE, APPROVER)
 SERVICE_CIDR = "10.96.0.0/16"
 _READY_SECONDS = 90.0
 _PROBE_SECONDS = 5.0
-_PORT_NAMES = ("etcd", "etcd-peer", *COMPONENTS[1:])
+_PORT_NAMES = ("etcd", "etcd-peer", *CONTROL_PLANE[1:])
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _Credentials:
     front_client: Pair
     service_accounts: Pair
     admin: Pair
+    provider: Pair
     managers: dict[str, Pair]
 
 
@@ -65,6 +70,11 @@ class LocalCluster:
     def kubeconfig(self) -> Path:
         """Return the administrator's kubeconfig."""
         return self.state / "admin.kubeconfig"
+
+    @property
+    def provider_kubeconfig(self) -> Path:
+        """Return the provider's kubeconfig: user `zonelet-provider`, who has the role of deploy/kustomize/base."""
+        return self.state / "provider.kubeconfig"
 
     def status(self) -> dict[str, int | None]:
         """Return each component's pid, None for one that does not run."""
@@ -83,7 +93,7 @@ class LocalCluster:
         credentials = self._credentials(advertise)
         self._kubeconfigs(credentials, ports)
         try:
-            for name in COMPONENTS:
+            for name in CONTROL_PLANE:
                 process = self._process(name)
                 program = binaries.etcd if name == "etcd" else binaries.control_plane(name)
                 with steps.step(f"start {name}"):
@@ -93,6 +103,10 @@ class LocalCluster:
                     path = "health" if name == "etcd" else "readyz" if name != "kube-controller-manager" else "healthz"
                     url = f"https://127.0.0.1:{ports[name]}/{path}"
                     await process.ready(self.clock, partial(_answers, url, context), _READY_SECONDS)
+            with steps.step(f"start {APPROVER}, give the provider its role"):
+                if await self._start_approver():
+                    started.append(self._process(APPROVER))
+                await self._grant()
         except BaseException:
             for process in reversed(started):
                 await process.stop(self.clock)
@@ -112,13 +126,34 @@ class LocalCluster:
         for directory in ("pki", "run", "etcd"):
             if (self.state / directory).exists():
                 shutil.rmtree(self.state / directory)
-        for file in ("ports.json", *(f"{name}.kubeconfig" for name in ("admin", *COMPONENTS[2:]))):
+        for file in ("ports.json", *(f"{name}.kubeconfig" for name in ("admin", "provider", *CONTROL_PLANE[2:]))):
             (self.state / file).unlink(missing_ok=True)
         if self.state.exists() and not any(self.state.iterdir()):
             self.state.rmdir()
 
     def _process(self, name: str) -> Process:
         return Process(name, self.state / "run")
+
+    async def _start_approver(self) -> bool:
+        process, ready = self._process(APPROVER), self.state / "run" / f"{APPROVER}.ready"
+        if process.pid() is None:
+            ready.unlink(missing_ok=True)
+        options = ["--kubeconfig", str(self.kubeconfig), "--ready-file", str(ready)]
+        began = process.start([sys.executable, "-m", "provider.cluster.approver", *options])
+        await process.ready(self.clock, ready.exists, _READY_SECONDS)
+        return began
+
+    async def _grant(self) -> None:
+        from provider.cluster.provider_role import grant_provider_role
+        from provider.kube.client import HttpKubeApi, KubeError
+
+        api = await HttpKubeApi.from_kubeconfig(str(self.kubeconfig))
+        try:
+            await grant_provider_role(api)
+        except KubeError as error:
+            raise SetupError("the provider has no role", str(error), "run up again") from error
+        finally:
+            await api.close()
 
     def _ports(self) -> dict[str, int]:
         file = self.state / "ports.json"
@@ -153,17 +188,19 @@ class LocalCluster:
             front_client=pki.client(front_ca, "front-proxy-client", "front-proxy-client"),
             service_accounts=pki.service_account_key(),
             admin=pki.client(ca, "admin", "kubernetes-admin", ["system:masters"]),
-            managers={name: pki.client(ca, name, f"system:{name}") for name in COMPONENTS[2:]}
+            provider=pki.client(ca, PROVIDER_USER, PROVIDER_USER),
+            managers={name: pki.client(ca, name, f"system:{name}") for name in CONTROL_PLANE[2:]}
             | {
                 f"{name}-serving": pki.server(ca, f"{name}-serving", ["localhost"], ["127.0.0.1"])
-                for name in COMPONENTS[2:]
+                for name in CONTROL_PLANE[2:]
             },
         )
 
     def _kubeconfigs(self, credentials: _Credentials, ports: dict[str, int]) -> None:
         server = f"https://127.0.0.1:{ports['kube-apiserver']}"
         write_kubeconfig(self.kubeconfig, server, credentials.ca, credentials.admin, self.name)
-        for name in COMPONENTS[2:]:
+        write_kubeconfig(self.provider_kubeconfig, server, credentials.ca, credentials.provider, self.name)
+        for name in CONTROL_PLANE[2:]:
             path = self.state / f"{name}.kubeconfig"
             write_kubeconfig(path, server, credentials.ca, credentials.managers[name], self.name)
 
