@@ -6,6 +6,7 @@ Sources: k8s.io/apimachinery/pkg/util/remotecommand/constants.go (names), k8s.io
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Sequence  # noqa: TC003 - msgspec reads annotations of this module at run time
 from enum import IntEnum
 
@@ -71,6 +72,11 @@ def has_status(protocol: str) -> bool:
     return protocol in (V4, V5, V4_BASE64)
 
 
+def is_base64(protocol: str) -> bool:
+    """Whether messages are text in base64."""
+    return protocol in (V1_BASE64, V4_BASE64)
+
+
 def has_resize(protocol: str) -> bool:
     """Whether a terminal can be resized: v3 and later."""
     return protocol in (V3, V4, V5, V4_BASE64)
@@ -82,25 +88,43 @@ def choose_protocol(offered: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def decode_message(protocol: str, message: bytes) -> Message | None:
-    """Read a binary WebSocket message of the client; None for an empty one, which upstream passes over too.
+    """Read a binary WebSocket message of the client.
 
-    Raises ChannelError for a channel that is not the client's to write, and for a broken close of v5.
+    None for what upstream passes over too (wsstream conn.go): an empty message, data on a channel that is not the
+    client's to write, the end of one. Raises ChannelError for a close of v5 that does not name one channel.
     """
     if not message:
         return None
     number = message[0]
     if number == Channel.CLOSE and protocol == V5:
-        if len(message) != 2 or message[1] != Channel.STDIN:  # noqa: PLR2004 - the mark and the channel
-            raise ChannelError(f"close of {message[1:]!r}: only stdin can be half-closed")
-        return Message(Channel.STDIN, closed=True)
-    if number not in (Channel.STDIN, Channel.RESIZE):
-        raise ChannelError(f"data on channel {number}, a client writes to stdin (0) and resize (4)")
-    return Message(Channel(number), message[1:])
+        if len(message) != 2:  # noqa: PLR2004 - the mark and the channel
+            raise ChannelError(f"close of {message[1:]!r}: one channel is due")
+        return Message(Channel.STDIN, closed=True) if message[1] == Channel.STDIN else None
+    return Message(Channel(number), message[1:]) if number in (Channel.STDIN, Channel.RESIZE) else None
+
+
+def decode_text_message(message: bytes) -> Message | None:
+    """Read a message of a base64 subprotocol: the channel as a digit, then base64. As decode_message.
+
+    Raises ChannelError for what is no base64.
+    """
+    if not message:
+        return None
+    try:
+        data = b64decode(message[1:], validate=True)
+    except ValueError as error:
+        raise ChannelError(f"channel {message[:1]!r}: {error}") from error
+    return decode_message(V4_BASE64, bytes(((message[0] - ord("0")) % 256,)) + data)
 
 
 def encode_message(channel: Channel, data: bytes) -> bytes:
     """Return the binary WebSocket message that carries `data` to the client."""
     return bytes((channel,)) + data
+
+
+def encode_text_message(channel: Channel, data: bytes) -> bytes:
+    """Return the text message of a base64 subprotocol that carries `data` to the client."""
+    return str(int(channel)).encode() + b64encode(data)
 
 
 def exit_status(protocol: str, code: int) -> bytes:

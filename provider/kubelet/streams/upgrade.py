@@ -71,13 +71,54 @@ class UpgradedConnection:
         self._waiting -= len(chunk)
         return chunk
 
-    async def send(self, data: bytes) -> None:
-        """Write bytes and wait while the socket's buffer is full; ConnectionResetError when the client is gone."""
-        if self._transport.is_closing():
+    def write(self, data: bytes) -> None:
+        """Write a few bytes without waiting; ConnectionResetError when the client is gone."""
+        if self._ended or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
         self._transport.write(data)
+
+    async def send(self, data: bytes) -> None:
+        """Write bytes and wait while the socket's buffer is full; ConnectionResetError when the client is gone."""
+        self.write(data)
         await self._protocol._drain_helper()  # noqa: SLF001 - what aiohttp's own StreamWriter.drain calls
+        if self._ended:  # a drain that a lost connection has ended looks like any other
+            raise ConnectionResetError("the client is gone")
+
+    def abort(self) -> None:
+        """Drop what was not sent yet, and the connection."""
+        self._transport.abort()
 
     def close(self) -> None:
         """Flush what was written, then close; safe to call twice."""
         self._transport.close()
+
+
+class ClientWatch:
+    """Tell when the client of a plain request has left; the connection can serve no further request.
+
+    aiohttp does not tell a handler that only writes, and such a handler notices by itself only when it writes again.
+    """
+
+    def __init__(self, request: web.Request) -> None:
+        """Take over what the client sends from here on, after the response's headers were sent."""
+        self._gone = asyncio.Event()
+        if request.transport is None:
+            self._gone.set()
+        else:
+            request.protocol.set_parser(self)  # type: ignore[arg-type]
+
+    def feed_data(self, _data: bytes) -> tuple[bool, bytes]:
+        """Pass over what a client sends that should only listen."""
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Note that the client has closed or was lost."""
+        self._gone.set()
+
+    def set_exception(self, _error: BaseException) -> None:
+        """Note that the connection was lost."""
+        self._gone.set()
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        await self._gone.wait()

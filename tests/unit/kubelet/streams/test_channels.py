@@ -21,11 +21,25 @@ def test_messages_of_a_client() -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "message"),
-    [(ch.V4, b"\xff\x00"), (ch.V5, b"\xff"), (ch.V5, b"\xff\x04"), (ch.V5, b"\x01x"), (ch.V4, b"\x09")],
+    [(ch.V4, b"\xff\x00"), (ch.V5, b"\xff\x04"), (ch.V5, b"\x01x"), (ch.V4, b"\x09"), (ch.V1, b"\xff")],
 )
-def test_messages_that_no_client_may_send(protocol: str, message: bytes) -> None:
+def test_messages_that_upstream_passes_over(protocol: str, message: bytes) -> None:
+    assert ch.decode_message(protocol, message) is None
+
+
+@pytest.mark.parametrize("message", [b"\xff", b"\xff\x00\x00"])
+def test_a_close_names_one_channel(message: bytes) -> None:
     with pytest.raises(ChannelError):
-        ch.decode_message(protocol, message)
+        ch.decode_message(ch.V5, message)
+
+
+def test_base64_messages() -> None:
+    assert ch.decode_text_message(b"0Zm9vCg==") == Message(Channel.STDIN, b"foo\n")
+    assert ch.decode_text_message(b"4e30=") == Message(Channel.RESIZE, b"{}")
+    assert ch.decode_text_message(b"1Zm9v") is ch.decode_text_message(b"\x00") is ch.decode_text_message(b"") is None
+    assert ch.encode_text_message(Channel.STDOUT, b"\n") == b"1Cg=="
+    with pytest.raises(ChannelError):
+        ch.decode_text_message(b"0Zm9v!")
 
 
 def test_exit_code_as_client_go_reads_it() -> None:
