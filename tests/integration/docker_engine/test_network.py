@@ -53,7 +53,7 @@ async def test_a_socket_in_a_containers_namespace(client: Docker) -> None:
         assert inspected is not None
         pid = inspected["State"]["Pid"]
         with await asyncio.to_thread(listening_socket, pid, "127.0.0.1", 10250) as listening:
-            with await asyncio.to_thread(connected_socket, pid, "127.0.0.1", 10250, 5) as connected:
+            with await connected_socket(pid, "127.0.0.1", 10250, 5) as connected:
                 assert connected.getpeername() == listening.getsockname() == ("127.0.0.1", 10250)
             with pytest.raises(OSError, match="in use"):
                 await asyncio.to_thread(listening_socket, pid, "127.0.0.1", 10250)

@@ -29,6 +29,10 @@ _ATTEMPT = PREFIX + "attempt"
 _IMAGE = PREFIX + "image"
 _FALLBACK = PREFIX + "termination-fallback"
 _TAG = PREFIX + "tag."
+NODE_ADDRESS = PREFIX + "node-address"
+"""on a zone's router and networks: the node's InternalIP, so that it outlives the router"""
+FINGERPRINT = PREFIX + "fingerprint"
+"""hash of what a router was made from"""
 
 
 class Role(StrEnum):
@@ -88,9 +92,26 @@ def encode_container(installation: str, spec: RunSpec) -> dict[str, str]:
     }
 
 
-def encode_zone(installation: str, role: Role, zone: ZoneId) -> dict[str, str]:
-    """Return the labels of a gateway or of a network of a zone."""
-    return {INSTALLATION: installation, _ROLE: role, _ZONE: zone}
+def encode_zone(installation: str, role: Role, zone: ZoneId, address: str = "") -> dict[str, str]:
+    """Return the labels of a gateway or of a network of a zone; `address` is the node's InternalIP."""
+    labels = {INSTALLATION: installation, _ROLE: role, _ZONE: zone}
+    return labels | {NODE_ADDRESS: address} if address else labels
+
+
+def encode_cluster_network(installation: str) -> dict[str, str]:
+    """Return the labels of the cluster's network: it is of no zone."""
+    return {INSTALLATION: installation, _ROLE: Role.NETWORK}
+
+
+def with_role(role: Role) -> dict[str, str]:
+    """Return the label that every object of this role has, for a filter."""
+    return {_ROLE: role}
+
+
+def zone_label(labels: Mapping[str, str]) -> ZoneId | None:
+    """Return the zone of a gateway or network, None for one that belongs to no zone."""
+    zone = labels.get(_ZONE)
+    return None if zone is None else ZoneId(zone)
 
 
 def decode(labels: Mapping[str, str], installation: str) -> SandboxLabels | ContainerLabels | None:

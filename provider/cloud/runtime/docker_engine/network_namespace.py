@@ -1,12 +1,14 @@
 """Sockets inside another network namespace, made by this process without being in it.
 
 setns(2) moves one thread; a socket belongs to the namespace of the thread that made it, for as long as it lives. Each
-call uses a thread of its own that ends with the call, so no other work ever runs in the foreign namespace.
-Needs CAP_SYS_ADMIN.
+call uses a thread of its own that ends with the call, so no other work ever runs in the foreign namespace. Such a
+thread lives for some 100 microseconds, for it never waits: a connection is made from outside, on the socket.
+Needs CAP_SYS_ADMIN, and the engine's processes in this process's /proc.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import socket
@@ -22,8 +24,20 @@ _CLONE_NEWNET = 0x40000000
 _BACKLOG = 512
 
 
-def listening_socket(pid: int, host: str, port: int) -> socket.socket:
-    """Return a non-blocking listening TCP socket in the network namespace of process `pid`. OSError as bind(2)."""
+def namespace_number(pid: int) -> int | None:
+    """Return the number (inode) of the network namespace of `pid`; None when this process cannot see it."""
+    try:
+        return _path(pid).stat().st_ino
+    except OSError:
+        return None
+
+
+def listening_socket(pid: int, host: str, port: int, number: int | None = None) -> socket.socket:
+    """Return a non-blocking listening TCP socket in the network namespace of process `pid`. OSError as bind(2).
+
+    With `number` the namespace must be that one (pids are used again): ProcessLookupError, or FileNotFoundError when
+    there is no such process.
+    """
 
     def make() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -37,26 +51,30 @@ def listening_socket(pid: int, host: str, port: int) -> socket.socket:
             raise
         return made
 
-    return _inside(pid, make)
+    return _inside(pid, number, make)
 
 
-def connected_socket(pid: int, host: str, port: int, seconds: float) -> socket.socket:
-    """Return a non-blocking TCP socket from the namespace of `pid` to host:port. OSError, TimeoutError. Blocks."""
+async def connected_socket(pid: int, host: str, port: int, seconds: float, number: int | None = None) -> socket.socket:
+    """Return a non-blocking TCP socket from the namespace of `pid` to host:port, `host` an IPv4 address.
 
-    def make() -> socket.socket:
-        made = socket.create_connection((host, port), timeout=seconds)
-        made.setblocking(False)
-        return made
+    OSError as connect(2), TimeoutError after `seconds`; `number` as for `listening_socket`.
+    """
+    made = _inside(pid, number, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(made, (host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
-    return _inside(pid, make)
 
-
-def _inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
+def _inside(pid: int, number: int | None, make: Callable[[], socket.socket]) -> socket.socket:
     result: Future[socket.socket] = Future()
 
     def run() -> None:
         try:
-            _enter(Path(f"/proc/{pid}/ns/net"))
+            _enter(_path(pid), number)
             result.set_result(make())
         except BaseException as error:  # noqa: BLE001 - handed to the caller, who raises it
             result.set_exception(error)
@@ -67,9 +85,15 @@ def _inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
     return result.result()
 
 
-def _enter(path: Path) -> None:
+def _path(pid: int) -> Path:
+    return Path(f"/proc/{pid}/ns/net")
+
+
+def _enter(path: Path, number: int | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     with path.open("rb") as namespace:
+        if number is not None and os.fstat(namespace.fileno()).st_ino != number:
+            raise ProcessLookupError(f"{path} is another namespace by now")
         if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"setns: {os.strerror(number)}", str(path))
+            code = ctypes.get_errno()
+            raise OSError(code, f"setns: {os.strerror(code)}", str(path))
