@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from provider.kube.auth_review import User
     from provider.model.ids import PodUid
-    from provider.model.user import User
 
 
 async def test_who_a_certificate_names(listening: Any, users: list[User]) -> None:
