@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provider.cli.tables import Output, render
+from provider.cli.tables import Output, render, render_sections
 
 if TYPE_CHECKING:
-    from provider.cluster.local import LocalCluster
+    from provider.cluster.installation import Installation
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -36,49 +37,70 @@ def _valid_name(value: str) -> str:
 
 Name = Annotated[str, typer.Option("--name", help="Name of the installation.", callback=_valid_name)]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="Configuration of your own; without it everything has a default.", dir_okay=False
+    ),
+]
 
 
 @app.command()
-def up(cluster: ClusterKind = ClusterKind.LOCAL, name: Name = "zonelet") -> None:
-    """Bring up the local control plane: etcd, API server, controller manager, scheduler. There are no nodes yet."""
-    from provider.cluster.steps import SetupError
+def up(cluster: ClusterKind = ClusterKind.LOCAL, name: Name = "zonelet", config: Config = None) -> None:
+    """Bring up virtual nodes, with a local cluster and Argo Workflows, or in the cluster of the current context."""
+    from provider.cluster.steps import Steps
 
+    installation = _installation(name)
     if cluster is ClusterKind.CURRENT:
-        raise SetupError(
-            "up --cluster current is not there yet",
-            "the provider that would join the cluster is not written yet",
-            "run: zonelet up --cluster local",
-        )
-    asyncio.run(_up(_local(name)))
+        from provider.cluster.joined import join_cluster
+        from provider.cluster.next_steps import after_joining
+
+        nodes = asyncio.run(join_cluster(installation, Steps(), config=config))
+        typer.echo(after_joining(installation, nodes))
+        return
+    from provider.cluster.kube_context import user_kubeconfig
+    from provider.cluster.local_up import up_local
+    from provider.cluster.next_steps import after_up
+
+    running = asyncio.run(up_local(installation, Steps(), config=config, user_kubeconfig=user_kubeconfig(os.environ)))
+    typer.echo(after_up(installation, running))
 
 
 @app.command()
 def down(name: Name = "zonelet") -> None:
-    """Take the local control plane down and remove what `up` made; the cache and the engine stay."""
+    """Remove all that `up` made: processes, containers, networks, kube context, state. Images and engine stay."""
+    from provider.cluster.down import take_down
     from provider.cluster.steps import Steps
 
-    local = _local(name)
-    with Steps().step(f"stop the control plane {name}"):
-        asyncio.run(local.stop())
+    asyncio.run(take_down(_installation(name), Steps()))
 
 
 @app.command()
 def status(name: Name = "zonelet", output: Format = Output.TABLE) -> None:
-    """Tell which parts of the local control plane run."""
-    local = _local(name)
-    rows = [
-        {"component": part, "running": pid is not None, "pid": pid, "log": str(local.state / "run" / f"{part}.log")}
-        for part, pid in local.status().items()
-    ]
-    typer.echo(render(rows, output, wide_only=("log",)))
+    """Tell which parts run, the nodes, the zones and Argo."""
+    from provider.cluster.overview import look_at
+
+    seen = asyncio.run(look_at(_installation(name)))
+    sections = {key: value for key, value in asdict(seen).items() if key != "problems"}
+    typer.echo(render_sections(sections, output, wide_only=("log", "version", "runtime", "image")))
+    for problem in seen.problems:
+        typer.echo(problem, err=True)
 
 
 @app.command()
 def kubeconfig(name: Name = "zonelet") -> None:
-    """Print the path of the administrator's kubeconfig."""
+    """Print the path of the local cluster's administrator kubeconfig."""
     from provider.cluster.steps import SetupError
 
-    path = _local(name).kubeconfig
+    installation = _installation(name)
+    record = installation.record()
+    if record is not None and record.cluster != "local":
+        raise SetupError(
+            f"the installation {name} has no cluster of its own",
+            f"it joined the cluster of the context {record.context}",
+            f"use the kubeconfig that has this context: kubectl --context {record.context} get nodes",
+        )
+    path = installation.local.kubeconfig
     if not path.exists():
         raise SetupError(f"{path} is not there", f"the cluster {name} is not up", "run: zonelet up")
     typer.echo(path)
@@ -86,46 +108,48 @@ def kubeconfig(name: Name = "zonelet") -> None:
 
 @app.command()
 def doctor(
+    name: Name = "zonelet",
+    config: Config = None,
     output: Format = Output.TABLE,
     subnet: Annotated[list[str] | None, typer.Option(help="A CIDR that must be free; may be repeated.")] = None,
     port: Annotated[list[int] | None, typer.Option(help="A TCP port that must be free; may be repeated.")] = None,
 ) -> None:
     """Say what this machine lacks and how to get it; exit code 1 when something is missing."""
-    from provider.cluster.doctor import examine
+    from provider.cluster.doctor import examine, in_order
 
-    findings = examine(subnet or [], port or [])
-    rows = [{"check": each.check, "ok": each.ok, "found": each.found, "advice": each.advice} for each in findings]
-    typer.echo(render(rows, output))
-    if not all(each.ok for each in findings):
+    findings = asyncio.run(examine(_installation(name), config, subnet or [], port or []))
+    rows = [
+        {"check": each.check, "state": each.state, "found": each.found, "means": each.means, "advice": each.advice}
+        for each in findings
+    ]
+    typer.echo(render(rows, output, wide_only=("means",)))
+    if not in_order(findings):
         raise typer.Exit(1)
 
 
-async def _up(local: LocalCluster) -> None:
-    from provider.cluster.build import build_all, cache_root
-    from provider.cluster.steps import Steps
-
-    steps = Steps()
-    with steps.step("build Kubernetes and etcd, or take them from the cache") as report:
-        binaries = build_all(cache_root(), report)
-    await local.start(binaries, steps)
-    typer.echo(f"Try: {binaries.kubectl} --kubeconfig {local.kubeconfig} get namespaces")
-
-
-def _local(name: str) -> LocalCluster:
+def _installation(name: str) -> Installation:
     from provider.clock import SystemClock
-    from provider.cluster.local import LocalCluster
+    from provider.cluster.installation import Installation
 
-    state = Path(os.environ.get("ZONELET_STATE_DIR") or Path("/var/lib/zonelet") / name)
-    return LocalCluster(name, state.absolute(), SystemClock())
+    return Installation.find(name, SystemClock())
 
 
 def main() -> None:
-    """Run the command; a failed step says what, why and what next, and exits with 1."""
+    """Run the command; a failed step says what, why and what next, and exits with 1, a wrong configuration with 2."""
     from provider.cluster.build_command import BuildError
     from provider.cluster.steps import Steps
+    from provider.config.load import ConfigError
 
     try:
         app()
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            typer.echo(mistake, err=True)
+        raise SystemExit(2) from None
     except BuildError as error:
         Steps().failure(error)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

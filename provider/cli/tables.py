@@ -11,7 +11,7 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Output", "render"]
+__all__ = ["Output", "render", "render_sections"]
 
 
 class Output(StrEnum):
@@ -33,6 +33,18 @@ def render(rows: Sequence[Mapping[str, object]], output: Output, wide_only: Sequ
     lines = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def render_sections(
+    sections: Mapping[str, Sequence[Mapping[str, object]]], output: Output, wide_only: Sequence[str] = ()
+) -> str:
+    """Return several tables, each under its rows' columns, an empty line between; one mapping in JSON and YAML."""
+    if output is Output.JSON:
+        return json.dumps({name: list(rows) for name, rows in sections.items()}, indent=2)
+    if output is Output.YAML:
+        document = {name: [dict(row) for row in rows] for name, rows in sections.items()}
+        return yaml.safe_dump(document, sort_keys=False).rstrip()
+    return "\n\n".join(render(rows, output, wide_only) for rows in sections.values() if rows)
 
 
 def _cell(value: object) -> str:

@@ -77,10 +77,10 @@ def controller_images(commands: Mapping[str, Mapping[str, Sequence[str]]]) -> Js
     }
 
 
-def render_tolerations(binaries: Binaries, taint_key: str) -> list[Json]:
+def render_tolerations(taint_key: str) -> list[Json]:
     """Return the MutatingAdmissionPolicy that lets the pods of labelled namespaces past the taint `taint_key`."""
-    rendered = _kustomize(binaries, local_sources().parent / "kustomize" / "tolerations")
-    return documents(rendered.replace("virtual-kubelet.io/provider", taint_key))
+    text = (local_sources().parent / "kustomize" / "tolerations" / "policy.yaml").read_text(encoding="utf-8")
+    return documents(text.replace("virtual-kubelet.io/provider", taint_key))
 
 
 async def install_argo(
@@ -115,9 +115,7 @@ async def apply_argo(api: KubeApi, binaries: Binaries, clock: Clock, *, taint_ke
     objects = render_argo(binaries)
     manifests = Manifests(api)
     if taint_key:
-        await manifests.apply(
-            [*map(_tolerating_namespace, WORKFLOW_NAMESPACES), *render_tolerations(binaries, taint_key)]
-        )
+        await manifests.apply([*map(_tolerating_namespace, WORKFLOW_NAMESPACES), *render_tolerations(taint_key)])
         await _in_force(api, clock, taint_key)
         objects = [each for each in objects if each["kind"] != "Namespace"]  # it would take the label away again
     await manifests.apply(objects)

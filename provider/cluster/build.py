@@ -27,7 +27,7 @@ from provider.cluster.build_toolchain import GoToolchain, find_go
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Binaries", "BuildError", "build_all", "cache_root", "local_sources"]
+__all__ = ["Binaries", "BuildError", "build_all", "cache_root", "local_sources", "missing_programs"]
 
 _RECIPE = "1"  # raise it when this file builds differently from the same inputs
 _ADVICE = "read the log; when a download failed, check the Go proxy settings (go env GOPROXY) and run it again"
@@ -138,6 +138,11 @@ def build_all(cache: Path, report: Callable[[str], None]) -> Binaries:
         argosay=module / "test" / "e2e" / "images" / "argosay" / "v2" / "argosay",
         argo_module=module,
     )
+
+
+def missing_programs(cache: Path) -> list[str]:
+    """Return the upstreams that the cache has not, as `build_all` would build them now."""
+    return [each.name for each in (KUBERNETES, ETCD, ARGO) if not _cached_directory(cache, each).is_dir()]
 
 
 def local_sources() -> Path:

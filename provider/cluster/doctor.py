@@ -1,113 +1,106 @@
-"""Looks at what this machine has and lacks, and says how to get it. It changes nothing."""
+"""Looks at what this machine and the cluster at hand have and lack, and says how to get it. It changes nothing."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
 
 import docker
 from docker.errors import DockerException
 
-from provider.cluster.engine import OLDEST_ENGINE
+from provider.cluster.blocks import docker_subnets, host_routes
+from provider.cluster.build import cache_root, missing_programs
+from provider.cluster.doctor_cluster import check_cluster
+from provider.cluster.doctor_engine import check_engine, check_limits, check_locality, check_root, no_engine
+from provider.cluster.doctor_finding import Finding, State
+from provider.cluster.doctor_network import (
+    check_bridge,
+    check_firewall,
+    check_ports,
+    check_registry,
+    check_subnets,
+    free_space,
+)
+from provider.cluster.images import missing_images
+from provider.cluster.provider_config import given_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-__all__ = ["Finding", "check_engine", "check_ports", "check_subnets", "examine"]
+    from docker import DockerClient
 
-_SUPPORTED = "supported: rootful Docker on Linux, 20.10 or later, cgroup v1 or v2, driver cgroupfs or systemd"
-_BRIDGE = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    from provider.cluster.installation import Installation
 
+__all__ = ["Finding", "State", "examine", "in_order"]
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `advice` is empty when it is in order."""
-
-    check: str
-    ok: bool
-    found: str
-    advice: str = ""
+_ANSWER_SECONDS = 10
 
 
-def examine(subnets: Iterable[str], ports: Iterable[int]) -> list[Finding]:
-    """Look at the engine, the given CIDRs (must be free), the given TCP ports (must be free) and the bridge setting."""
-    findings = []
-    used: list[str] = []
+async def examine(
+    installation: Installation, config: Path | None, subnets: Iterable[str], ports: Iterable[int]
+) -> list[Finding]:
+    """Look at machine, engine, network and cluster. `subnets` and `ports` must be free beside those of the config.
+
+    ConfigError for a bad configuration.
+    """
+    chosen, _ = given_config(config, installation.name)
+    wanted = [*subnets, *(each.cidr for zone in chosen.zones for each in zone.v_switches)]
+    findings = [check_root()]
+    used = host_routes()
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=_ANSWER_SECONDS)
         try:
-            findings.append(check_engine(client.info()))
-            for network in client.networks.list():
-                used += [each["Subnet"] for each in network.attrs["IPAM"]["Config"] or () if "Subnet" in each]
+            findings += _engine(client)
+            used += docker_subnets(client)
         finally:
             client.close()
     except (DockerException, OSError) as error:
-        findings.append(Finding("engine", ok=False, found=f"no engine answers: {error}", advice="run: zonelet up"))
-    used += _routes(Path("/proc/net/route").read_text())
-    return [*findings, check_subnets(subnets, used), check_ports(ports), _check_bridge()]
-
-
-def check_engine(info: Mapping[str, Any]) -> Finding:
-    """Judge the answer of the engine's /info."""
-    version, system = str(info.get("ServerVersion", "")), str(info.get("OSType", ""))
-    cgroups, driver = str(info.get("CgroupVersion", "1")), str(info.get("CgroupDriver", "none"))
-    found = f"{version}, {system}, cgroup v{cgroups}, {driver}"
-    numbers = re.match(r"(\d+)\.(\d+)", version)
-    faults = []
-    if system != "linux":
-        faults.append("it does not run Linux containers")
-    if numbers is None or tuple(int(each) for each in numbers.groups()) < OLDEST_ENGINE:
-        faults.append("it is older than 20.10")
-    if any("rootless" in str(option) for option in info.get("SecurityOptions") or ()):
-        faults.append("it is rootless")
-    if driver not in {"cgroupfs", "systemd"} or cgroups not in {"1", "2"}:
-        faults.append("it has no cgroups")
-    advice = f"{' and '.join(faults)}; {_SUPPORTED}" if faults else ""
-    return Finding("engine", ok=not faults, found=found, advice=advice)
-
-
-def check_subnets(wanted: Iterable[str], used: Iterable[str]) -> Finding:
-    """See whether a wanted CIDR overlaps one in use (Docker networks, routes)."""
-    taken = [ipaddress.ip_network(each) for each in dict.fromkeys(used) if ":" not in each]
-    clashes = [
-        f"{each} overlaps {other}"
-        for each in wanted
-        for other in taken
-        if other.prefixlen > 0 and ipaddress.ip_network(each).overlaps(other)
+        findings.append(no_engine(str(error)))
+    own = installation.record() is not None
+    findings += [
+        _programs(),
+        check_subnets(wanted, used),
+        free_space(len(chosen.zones) + 1, used, up=own),
+        check_ports(ports),
+        check_bridge(),
+        check_firewall(),
+        await asyncio.to_thread(check_registry),
     ]
-    advice = "remove the network that has it, or choose other CIDRs" if clashes else ""
-    return Finding("subnets", ok=not clashes, found="; ".join(clashes) or "free", advice=advice)
+    return [*findings, *await check_cluster(installation)]
 
 
-def check_ports(wanted: Iterable[int]) -> Finding:
-    """See whether the TCP ports can be listened on."""
-    busy = []
-    for port in wanted:
-        try:
-            socket.create_server(("", port)).close()
-        except OSError as error:
-            busy.append(f"{port}: {error.strerror}")
-    return Finding(
-        "ports", ok=not busy, found="; ".join(busy) or "free", advice="end who listens there" if busy else ""
-    )
+def in_order(findings: Sequence[Finding]) -> bool:
+    """Say whether nothing is missing that is needed."""
+    return all(each.state is not State.MISSING for each in findings)
 
 
-def _check_bridge() -> Finding:
-    if not _BRIDGE.exists():
-        return Finding("bridge-nf-call-iptables", ok=True, found="br_netfilter is not loaded")
-    value = _BRIDGE.read_text().strip()
-    return Finding("bridge-nf-call-iptables", ok=True, found=value)
+def _engine(client: DockerClient) -> list[Finding]:
+    info, version = client.info(), client.version()
+    return [
+        check_engine(info, version),
+        check_locality(client.api.base_url, info),
+        *check_limits(info),
+        _images(client),
+    ]
 
 
-def _routes(table: str) -> list[str]:
-    """Return the destinations of /proc/net/route: addresses and masks are little-endian hexadecimal."""
-    found = []
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        address, mask = (ipaddress.ip_address(bytes.fromhex(fields[index])[::-1]) for index in (1, 7))
-        found.append(f"{address}/{mask}")
-    return found
+def _images(client: DockerClient) -> Finding:
+    missing = missing_images(client)
+    means = "the local cluster's pods run from images that are made here, without a registry"
+    if not missing:
+        return Finding("local images", State.OK, "all are there", means)
+    mirror = "made by `zonelet up` from Debian packages; it needs a Debian mirror in reach"
+    return Finding("local images", State.NOTE, f"{len(missing)} are not made yet", means, mirror)
+
+
+def _programs() -> Finding:
+    means = "the local cluster's programs are built once from source, and kept"
+    missing = missing_programs(cache_root())
+    if not missing:
+        return Finding("local programs", State.OK, f"built, in {cache_root()}", means)
+    go = shutil.which("go")
+    source = f"by {go}" if go else "by a Go toolchain from the Python package index"
+    advice = f"built by `zonelet up` in about 10 minutes {source}; it needs a Go module proxy in reach"
+    return Finding("local programs", State.NOTE, f"not built yet: {', '.join(missing)}", means, advice)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provider.cluster.build import Binaries
 
-__all__ = ["ImageReport", "ensure_images", "entrypoints", "missing_images", "remove_images"]
+__all__ = ["ImageReport", "ensure_images", "ensure_own_images", "entrypoints", "missing_images", "remove_images"]
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOAD_SECONDS = 900
@@ -50,11 +50,28 @@ def ensure_images(
     binaries: Binaries,
     cache: Path,
     report: Callable[[str], None],
-    sets: Iterable[str] = ("core",),
+    sets: Iterable[str] = ("own", "core"),
 ) -> ImageReport:
-    """Make what is missing of these sets: `core` is what the demo and the tests need, `extra` are further stand-ins."""
-    catalog = load_catalog()
+    """Make what is missing of these sets: `own` are the project's, `core` is what the demo and the tests need beside
+    them, `extra` are further stand-ins.
+    """  # noqa: D205 - one list
     upstreams = {"argo": binaries.argo_module.parent, "kubernetes": binaries.kube.parent.parent}
+    return _ensure(client, upstreams, cache, report, sets)
+
+
+def ensure_own_images(client: DockerClient, cache: Path, report: Callable[[str], None]) -> ImageReport:
+    """Make what is missing of the project's own images, for which no upstream has to be built."""
+    return _ensure(client, {}, cache, report, ("own",))
+
+
+def _ensure(
+    client: DockerClient,
+    upstreams: Mapping[str, Path],
+    cache: Path,
+    report: Callable[[str], None],
+    sets: Iterable[str],
+) -> ImageReport:
+    catalog = load_catalog()
     wanted = {catalog.image_hash(image, upstreams): image for image in catalog.selected(sets)}
     stale, result = _compare(wanted, _present(client))
     if not stale:
@@ -67,7 +84,7 @@ def ensure_images(
     return result
 
 
-def missing_images(client: DockerClient, sets: Iterable[str] = ("core",)) -> list[str]:
+def missing_images(client: DockerClient, sets: Iterable[str] = ("own", "core")) -> list[str]:
     """Return the names of these sets that the engine has no image for, whoever made it."""
     present = _present(client)
     return [tag for image in load_catalog().selected(sets) for tag in image.tags if tag not in present]

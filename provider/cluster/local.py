@@ -116,6 +116,11 @@ class LocalCluster:
 
     async def stop(self) -> None:
         """Stop the components and remove what `start` made below the state directory; nothing else there."""
+        await self.stop_processes()
+        self.remove_files()
+
+    async def stop_processes(self) -> None:
+        """Stop the components; SetupError when one does not end."""
         for name in reversed(COMPONENTS):
             await self._process(name).stop(self.clock)
         for name, pid in self.status().items():
@@ -123,6 +128,9 @@ class LocalCluster:
                 raise SetupError(
                     f"{name} does not end", f"process {pid} outlives SIGKILL", "see why by ps, run down again"
                 )
+
+    def remove_files(self) -> None:
+        """Remove what `start` made below the state directory; nothing else there."""
         for directory in ("pki", "run", "etcd"):
             if (self.state / directory).exists():
                 shutil.rmtree(self.state / directory)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
 
-__all__ = ["Pair", "Pki", "write_kubeconfig"]
+__all__ = ["Pair", "Pki", "write_kubeconfig", "write_private"]
 
 _YEARS = 10
 _BACKDATED = dt.timedelta(minutes=5)  # clocks differ
@@ -133,7 +133,7 @@ def write_kubeconfig(path: Path, server: str, ca: Pair, client: Pair, name: str)
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-    _write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+    write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
 
 
 def _names(certificate: Path) -> list[x509.GeneralName]:
@@ -167,10 +167,11 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
-    _write_private(path, pem)
+    write_private(path, pem)
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)

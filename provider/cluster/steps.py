@@ -49,6 +49,10 @@ class Steps:
             raise
         self._plain(f"==> {title}: done")
 
+    def note(self, text: str) -> None:
+        """Say something between steps."""
+        self._plain(text)
+
     def failure(self, error: BuildError) -> None:
         """Say what failed, why, and the next step."""
         self._plain(f"Error: {error.what}")

@@ -1,0 +1,129 @@
+"""One installation: its name, its state directory, and what `up` and `down` agree on to be in it.
+
+    installation.json      which kind of cluster it is, and what `down` must know of it
+    provider.yaml          the provider's configuration, as `up` chose it
+    provider.kubeconfig    the provider's credential
+    kube-context.json      where the user's kubeconfig was changed (kube_context.py)
+    run/                   pid files and logs
+    admin.kubeconfig, pki/, etcd/ ...   the local control plane (local.py)
+
+The provider adds its own below it: journal, nodes/, instances/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import provider
+from provider.cluster.kube_context import KubeContext, context_name
+from provider.cluster.local import LocalCluster
+from provider.cluster.processes import Process
+
+if TYPE_CHECKING:
+    from provider.clock import Clock
+
+__all__ = ["Installation", "Record", "python_module"]
+
+_OWN_FILES = ("installation.json", "provider.yaml", "provider.kubeconfig", "kube-context.json", "cluster-ca.crt")
+_PROVIDERS = ("nodes", "instances", "logs", "run")
+_PROVIDERS_FILES = "journal.sqlite*"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What kind of installation it is; the rest says which cluster was joined."""
+
+    cluster: str
+    context: str = ""
+    server: str = ""
+    kubeconfig: str = ""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The installation `name`, whose everything is below `state` (absolute)."""
+
+    name: str
+    state: Path
+    clock: Clock
+
+    @classmethod
+    def find(cls, name: str, clock: Clock) -> Installation:
+        """Return the installation at $ZONELET_STATE_DIR, else at /var/lib/zonelet/<name>."""
+        state = Path(os.environ.get("ZONELET_STATE_DIR") or Path("/var/lib/zonelet") / name)
+        return cls(name, state.absolute(), clock)
+
+    @property
+    def local(self) -> LocalCluster:
+        """Return the control plane, which only `--cluster local` has."""
+        return LocalCluster(self.name, self.state, self.clock)
+
+    @property
+    def provider_config(self) -> Path:
+        """Return the configuration that the provider runs with."""
+        return self.state / "provider.yaml"
+
+    @property
+    def provider_kubeconfig(self) -> Path:
+        """Return the provider's credential."""
+        return self.state / "provider.kubeconfig"
+
+    @property
+    def cluster_network(self) -> str:
+        """Return the name of the Docker network where zones and API server meet, unless the config names one."""
+        return f"{self.name}-cluster"
+
+    @property
+    def provider(self) -> Process:
+        """Return the daemon `zonelet run`."""
+        return Process("provider", self.state / "run")
+
+    @property
+    def context(self) -> KubeContext:
+        """Return the context in the user's kubeconfig."""
+        return KubeContext(context_name(self.name), self.state / "kube-context.json")
+
+    def record(self) -> Record | None:
+        """Return what `up` wrote down; None when there is no installation."""
+        try:
+            return msgspec.json.decode((self.state / "installation.json").read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+
+    def write_record(self, record: Record) -> None:
+        """Write down what `down` must know, before anything is made."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o700)
+        (self.state / "installation.json").write_text(json.dumps(msgspec.to_builtins(record)))
+
+    def keep_logs(self, target: Path) -> None:
+        """Copy the logs of all processes to `target`, which then holds nothing else."""
+        shutil.rmtree(target, ignore_errors=True)
+        for log in sorted((self.state / "run").glob("*.log")):
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, target / log.name)
+
+    def remove_files(self) -> None:
+        """Remove what belongs to the installation; a file of somebody else keeps the directory."""
+        for name in _OWN_FILES:
+            (self.state / name).unlink(missing_ok=True)
+        for file in self.state.glob(_PROVIDERS_FILES):
+            file.unlink()
+        for name in _PROVIDERS:
+            if (self.state / name).exists():
+                shutil.rmtree(self.state / name)
+        if self.state.exists() and not any(self.state.iterdir()):
+            self.state.rmdir()
+
+
+def python_module(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Return argv and environment to run a module of this very package, wherever the caller stands."""
+    root = str(Path(provider.__file__).parent.parent)
+    return [sys.executable, "-P", "-m", module, *arguments], {**os.environ, "PYTHONPATH": root}

@@ -1,0 +1,168 @@
+"""`zonelet up --cluster local`: from a bare machine to stock Argo Workflows on virtual nodes.
+
+Every step finds what an earlier call made, so a second `up` changes nothing and takes seconds. When a step fails, an
+installation that was not there before is removed again whole; of one that was, the processes started now are ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import docker
+
+from provider.cluster.argo import install_argo
+from provider.cluster.blocks import ensure_cluster_network, free_blocks, network_block
+from provider.cluster.build import Binaries, build_all, cache_root
+from provider.cluster.build_cache import exclusive
+from provider.cluster.down import take_down
+from provider.cluster.engine import ensure_engine
+from provider.cluster.images import ensure_images
+from provider.cluster.installation import Record
+from provider.cluster.local import COMPONENTS, SERVICE_CIDR
+from provider.cluster.processes import Process
+from provider.cluster.provider_config import LOCAL_DEFAULTS, config_text, given_config, stored_blocks, write_config
+from provider.cluster.provider_daemon import start_provider, wait_for_nodes
+from provider.cluster.steps import SetupError
+from provider.config.load import load, node_name, zones_without_vswitch
+from provider.kube.client import HttpKubeApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from docker import DockerClient
+
+    from provider.cluster.installation import Installation
+    from provider.cluster.steps import Steps
+    from provider.config.schema import ProviderConfig
+
+__all__ = ["Running", "up_local"]
+
+_ENGINE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is up: the programs to go on with, and the names of the nodes."""
+
+    binaries: Binaries
+    nodes: tuple[str, ...]
+
+
+async def up_local(
+    installation: Installation, steps: Steps, *, config: Path | None = None, user_kubeconfig: Path | None = None
+) -> Running:
+    """Bring everything up. `config`: the user's own; `user_kubeconfig`: the file that gets a context, None for none.
+
+    ConfigError for a bad configuration, before anything is started; SetupError when a step fails.
+    """
+    chosen, given = given_config(config, installation.name)
+    if chosen.runtime.kind != "docker":
+        raise SetupError(
+            f"the local cluster cannot run on the {chosen.runtime.kind} runtime",
+            "Argo's own controller and server are pods of its nodes, and have to really run",
+            "leave runtime.kind out, or start the provider alone: zonelet run --config FILE",
+        )
+    with exclusive(cache_root(), f"up-{installation.name}", steps.note):
+        before = installation.record()
+        if before is not None and before.cluster != "local":
+            raise SetupError(
+                f"the installation {installation.name} is there already, in the cluster of context {before.context}",
+                "one installation is in one cluster",
+                f"run: zonelet down --name {installation.name}, or: zonelet up --name OTHER",
+            )
+        running = _running(installation)
+        try:
+            return await _bring_up(installation, steps, chosen, given, user_kubeconfig)
+        except BaseException:
+            logs = cache_root() / "logs" / f"up-{installation.name}"
+            with steps.step(f"undo what was made; the logs are kept in {logs}"):
+                installation.keep_logs(logs)
+                await _undo(installation, steps, running, fresh=before is None)
+            raise
+
+
+async def _bring_up(
+    installation: Installation, steps: Steps, chosen: ProviderConfig, given: dict[str, object], target: Path | None
+) -> Running:
+    cache, clock = cache_root(), installation.clock
+    with steps.step("find a Docker engine, or install and start one") as report:
+        await ensure_engine(cache / "engine", clock, report)
+    with steps.step("build Kubernetes, etcd and Argo, or take them from the cache") as report:
+        binaries = build_all(cache, report)
+    client = docker.from_env(timeout=_ENGINE_SECONDS)
+    try:
+        with steps.step("make the images, or find them in the engine") as report:
+            ensure_images(client, binaries, cache, report)
+        with steps.step("choose address blocks, make the cluster's network") as report:
+            installation.write_record(Record("local"))
+            changed, address = _choose_addresses(installation, client, chosen, given, report)
+    finally:
+        client.close()
+    config = load(installation.provider_config)
+    await installation.local.start(binaries, steps, advertise=address)
+    api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
+    try:
+        names = tuple(node_name(zone) for zone in config.zones)
+        with steps.step(f"start the provider, wait for {len(names)} nodes") as report:
+            if changed:
+                await installation.provider.stop(clock)
+            start_provider(installation)
+            await wait_for_nodes(installation, api, names, report)
+        with steps.step("install Argo Workflows, wait until it is available") as report:
+            taint = config.node.taint_key if config.node.taint != "none" else ""
+            await install_argo(api, binaries, clock, report, taint_key=taint)
+    finally:
+        await api.close()
+    if target is not None:
+        with steps.step(f"set the kube context {installation.context.name} in {target}"):
+            installation.context.add(installation.local.kubeconfig, target)
+    return Running(binaries, names)
+
+
+def _choose_addresses(
+    installation: Installation,
+    client: DockerClient,
+    chosen: ProviderConfig,
+    given: dict[str, object],
+    report: Callable[[str], None],
+) -> tuple[bool, str]:
+    """Write the provider's configuration, make the network; return whether that changed, and the host's address."""
+    network = chosen.runtime.docker.network or installation.cluster_network
+    found = network_block(client, network)
+    known = stored_blocks(installation)
+    needed = [zone for zone in zones_without_vswitch(chosen) if zone not in known]
+    configured = [] if found else [each.cidr for zone in chosen.zones for each in zone.v_switches]
+    used = [(SERVICE_CIDR, "the local cluster's services"), *((cidr, "this installation") for cidr in known.values())]
+    blocks = iter(free_blocks(client, len(needed) + (found is None), configured, used))
+    known |= {zone: next(blocks) for zone in needed}
+    if found is None:
+        if chosen.runtime.docker.network:
+            raise SetupError(
+                f"there is no Docker network {network}",
+                "the configuration names it (runtime.docker.network)",
+                "make it, or leave that key out: the installation then makes its own",
+            )
+        ensure_cluster_network(client, network, installation.name, next(blocks))
+        found = network_block(client, network)
+    if found is None:
+        raise SetupError(f"the Docker network {network} is gone again", "somebody removed it", "run: zonelet up")
+    report(f"{network} {found[0]}, " + ", ".join(f"{zone} {cidr}" for zone, cidr in known.items()))
+    text = config_text(installation, chosen, given, LOCAL_DEFAULTS, known)
+    return write_config(installation, text), found[1]
+
+
+def _running(installation: Installation) -> frozenset[str]:
+    """Return which of the installation's processes run."""
+    names = ("provider", *COMPONENTS)
+    return frozenset(name for name in names if Process(name, installation.state / "run").pid() is not None)
+
+
+async def _undo(installation: Installation, steps: Steps, before: frozenset[str], *, fresh: bool) -> None:
+    if fresh:
+        await take_down(installation, steps)
+        return
+    for name in ("provider", *reversed(COMPONENTS)):
+        if name not in before:
+            await Process(name, installation.state / "run").stop(installation.clock)
