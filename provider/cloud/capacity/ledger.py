@@ -67,7 +67,7 @@ class StockLedger:
             if held != size:
                 raise CloudError(CloudCode.INCORRECT_STATUS, f"{uid} already has {held}, not {size}")
             return
-        lacking = self._lacking(size)
+        lacking = self.lacking(size)
         if lacking:
             retry = 5.0 if self.can_ever_sell(size) else None
             raise CloudError(CloudCode.NO_STOCK, f"zone {self.zone.id} has not enough {', '.join(lacking)}", retry)
@@ -85,7 +85,8 @@ class StockLedger:
             self._cpu -= size.cpu
             self._memory -= size.memory
 
-    def _lacking(self, size: Size) -> list[str]:
+    def lacking(self, size: Size) -> list[str]:
+        """Return which resources are too short for the size now; empty: it fits."""
         lacking = []
         if self._cpu + size.cpu > self.zone.cpu:
             lacking.append("cpu")

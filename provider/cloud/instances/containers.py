@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from provider.cloud.instances.events import Probed, ProbeKind
 from provider.cloud.instances.instructions import RunProbe
+from provider.cloud.instances.probing import ProbeTrack
 from provider.cloud.instances.snapshot import ContainerSnapshot
+from provider.cloud.instances.wording import (
+    CRASH_LOOP,
+    NOT_LOCATED,
+    PULL_BACKOFF,
+    UNKNOWN_REASON,
+    crash_backoff,
+    pull_backoff,
+)
 from provider.model.instance import (
     ContainerKind,
     ContainerPhase,
@@ -19,53 +28,69 @@ from provider.model.instance import (
 
 if TYPE_CHECKING:
     from provider.model.attempt import SeenContainer
-    from provider.model.instance import Probe
 
 INITIAL_BACKOFF = 10.0
 LONGEST_BACKOFF = 300.0
 BACKOFF_RESET = 600.0
 """kubelet: twice the longest back-off without a restart forgets the history (client-go util/flowcontrol/backoff.go)."""
+FAULT_RETRY = 10.0
+"""Seconds to the next try of anything but a pull (kubelet.go backOffPeriod)."""
 FAULT_SHOWN = 1.0
 """Seconds after which ErrImagePull becomes ImagePullBackOff; the kubelet's next sync."""
-SIGNAL_BASE = 128
+LEAST_GRACE = 2.0
+"""Seconds that a container gets at least between SIGTERM and SIGKILL (kubelet: minimumGracePeriodInSeconds)."""
+START_ERROR = "StartError"
+START_ERROR_CODE = 128
+KILLED_CODE = 137
 
 
 class Step(StrEnum):
-    """Where a container stands; in PULLING and STARTING an instruction is under way."""
+    """Where a container stands; in PULLING and STARTING an instruction is under way.
+
+    DOUBTFUL: the engine went away while the attempt was being started; only a look can tell whether it runs.
+    """
 
     IDLE = "idle"
     PULLING = "pulling"
     PULLED = "pulled"
     STARTING = "starting"
+    DOUBTFUL = "doubtful"
     RUNNING = "running"
     DONE = "done"
 
 
-class ProbeTrack:
-    """One probe of one attempt: when it is due and how often it went the same way."""
-
-    def __init__(self, kind: ProbeKind, probe: Probe, started_at: float) -> None:
-        self.kind = kind
-        self.probe = probe
-        self.due = started_at + probe.initial_delay
-        self.running = False
-        self._streak = 0
-        self._last: bool | None = None
-
-    def absorb(self, result: Probed, now: float) -> bool | None:
-        """Return the verdict once the threshold is reached, None before."""
-        self.running = False
-        self.due = now + self.probe.period
-        self._streak = self._streak + 1 if result.success is self._last else 1
-        self._last = result.success
-        threshold = self.probe.success_threshold if result.success else self.probe.failure_threshold
-        return result.success if self._streak >= threshold else None
+_BUSY = frozenset({Step.STARTING, Step.DOUBTFUL, Step.RUNNING})
 
 
 class ContainerProgress:
     """A container's life over all its attempts."""
 
-    def __init__(self, spec: ContainerSpec, policy: RestartPolicy, waiting: str) -> None:
+    __slots__ = (
+        "_counted",
+        "_crash_backoff",
+        "_crash_updated",
+        "_fault_backoff",
+        "_pod",
+        "_probes",
+        "attempt",
+        "digest",
+        "image_id",
+        "last",
+        "last_attempt",
+        "policy",
+        "ready",
+        "retry_at",
+        "shown_at",
+        "shown_attempt",
+        "spec",
+        "started",
+        "state",
+        "step",
+        "stop_by",
+    )
+
+    def __init__(self, spec: ContainerSpec, policy: RestartPolicy, waiting: str, pod: str) -> None:
+        """Begin with nothing; `pod` is how messages name the pod (wording.pod_text)."""
         self.spec = spec
         self.policy = policy
         self.step = Step.IDLE
@@ -79,6 +104,9 @@ class ContainerProgress:
         self.retry_at = 0.0
         self.shown_at = 0.0
         self.stop_by: float | None = None
+        self._pod = pod
+        self.shown_attempt = 0
+        self.last_attempt = 0
         self._crash_backoff = 0.0
         self._crash_updated = 0.0
         self._counted = 0
@@ -93,7 +121,12 @@ class ContainerProgress:
     @property
     def busy(self) -> bool:
         """Whether something runs or may be about to run: the sandbox cannot go yet."""
-        return self.step in {Step.STARTING, Step.RUNNING}
+        return self.step in _BUSY
+
+    @property
+    def crash_looping(self) -> bool:
+        """Whether it waits for the end of its crash back-off."""
+        return self.state.reason == CRASH_LOOP
 
     @property
     def ever_started(self) -> bool:
@@ -118,46 +151,91 @@ class ContainerProgress:
 
     def wait(self, reason: str, message: str = "") -> None:
         """Show a waiting state; an ended attempt becomes `last`."""
-        if self.state.phase is ContainerPhase.TERMINATED:
-            self.last = self.state
+        self._keep_ended()
         self.state = ContainerState(reason=reason, message=message)
 
     def run(self, seen: SeenContainer, now: float) -> None:
         """Take an attempt that runs."""
         if self.step is Step.RUNNING and self.attempt == seen.attempt:
             return
-        if self.state.phase is ContainerPhase.TERMINATED:
-            self.last = self.state
-        self.attempt = seen.attempt
+        self._keep_ended()
+        self.attempt = self.shown_attempt = seen.attempt
         self.step = Step.RUNNING
         begun = now if seen.started_at is None else seen.started_at
         self.state = ContainerState(phase=ContainerPhase.RUNNING, started_at=begun, container_id=seen.container_id)
+        self.digest = self.digest or seen.image_id
+        self.stop_by = None
         self._fault_backoff = 0.0
         self._arm(begun)
         self.started = self.spec.startup is None
         self.ready = self.started and self.spec.readiness is None and self.spec.kind is not ContainerKind.INIT
 
+    def is_stale(self, seen: SeenContainer) -> bool:
+        """Tell whether an attempt that is said to run is known to have ended: the answer was overtaken by a newer one.
+
+        One that was only missing (ContainerStatusUnknown) and turns up is no old news.
+        """
+        if seen.attempt != self.attempt:
+            return seen.attempt < self.attempt
+        return self.step is Step.DONE and self.state.reason != UNKNOWN_REASON
+
     def end(self, seen: SeenContainer, now: float, *, restart: bool) -> None:
         """Take the end of the attempt; with `restart`, the next one is due by the crash back-off, the first at once."""
-        finished = now if seen.finished_at is None else seen.finished_at
-        reason = "OOMKilled" if seen.oom_killed else "Completed" if seen.exit_code == 0 else "Error"
-        self.finish(
-            ContainerState(
-                phase=ContainerPhase.TERMINATED,
-                reason=reason,
-                message=seen.message,
-                started_at=seen.started_at if seen.started_at is not None else self.state.started_at,
-                finished_at=finished,
-                exit_code=seen.exit_code,
-                signal=0,
-                container_id=seen.container_id,
-            ),
-            restart=restart,
+        never_started = bool(seen.error) and seen.started_at is None
+        if never_started:
+            reason, message = START_ERROR, seen.error
+        else:
+            reason = "OOMKilled" if seen.oom_killed else "Completed" if seen.exit_code == 0 else "Error"
+            message = seen.message
+        begun = seen.started_at
+        if begun is None and self.state.phase is ContainerPhase.RUNNING:
+            begun = self.state.started_at
+        ended = ContainerState(
+            phase=ContainerPhase.TERMINATED,
+            reason=reason,
+            message=message,
+            started_at=begun,
+            finished_at=now if seen.finished_at is None else seen.finished_at,
+            exit_code=seen.exit_code,
+            container_id=seen.container_id,
         )
+        self.digest = self.digest or seen.image_id
+        self.finish(ended, restart=restart)
+
+    def vanish(self, now: float, *, restart: bool) -> None:
+        """Take the loss of an attempt that ran: its exit code is not known, so it is a failure (kubelet_pods.go)."""
+        ended = ContainerState(
+            phase=ContainerPhase.TERMINATED,
+            reason=UNKNOWN_REASON,
+            message=NOT_LOCATED,
+            started_at=self.state.started_at,
+            finished_at=now,
+            exit_code=KILLED_CODE,
+            container_id=self.state.container_id,
+        )
+        self.finish(ended, restart=restart)
+
+    def close(self) -> None:
+        """At the end of the pod, show an attempt that never came as failed (status_manager.go TerminatePod)."""
+        if self.state.phase is ContainerPhase.TERMINATED:
+            return
+        self.shown_attempt = self.attempt
+        self.state = ContainerState(
+            phase=ContainerPhase.TERMINATED, reason=UNKNOWN_REASON, message=NOT_LOCATED, exit_code=KILLED_CODE
+        )
+
+    def run_again(self, waiting: str, now: float) -> None:
+        """Begin once more in a new sandbox; what has run gets the next attempt number."""
+        if self.step is Step.DONE:
+            self.attempt += 1
+        self.step, self.retry_at = Step.IDLE, max(self.retry_at, now)
+        if not self.crash_looping:
+            self.wait(waiting)
 
     def finish(self, ended: ContainerState, *, restart: bool) -> None:
         """Take an ended state as it is (also one that never ran: StartError)."""
-        self.state = ended
+        self._keep_ended()
+        self.state, self.shown_attempt = ended, self.attempt
         self._probes = {}
         self.started = False
         self.stop_by = None
@@ -172,7 +250,7 @@ class ContainerProgress:
             self._crash_backoff = 0.0
         self.retry_at = finished + self._crash_backoff
         if self._crash_backoff:
-            self.wait("CrashLoopBackOff", f"back-off {self._crash_backoff:g}s restarting failed container={self.name}")
+            self.wait(CRASH_LOOP, crash_backoff(self.name, self._pod, self._crash_backoff))
 
     def count_restart(self, now: float) -> None:
         """Lengthen the crash back-off at the start of a later attempt: 10 s doubling to 300 s."""
@@ -181,13 +259,31 @@ class ContainerProgress:
             self._crash_backoff = min(max(INITIAL_BACKOFF, self._crash_backoff * 2), LONGEST_BACKOFF)
             self._crash_updated = now
 
-    def fault(self, reason: str, message: str, now: float) -> None:
-        """Show why the container cannot start, and try again by a back-off of its own."""
+    def fault(self, reason: str, message: str, now: float, *, pull: bool) -> None:
+        """Show why it cannot start, and try again: a pull by a growing back-off of its own, the rest every 10 s."""
         self.wait(reason, message)
         self.step = Step.IDLE
+        if not pull:
+            self.retry_at = now + FAULT_RETRY
+            return
         self._fault_backoff = min(max(INITIAL_BACKOFF, self._fault_backoff * 2), LONGEST_BACKOFF)
         self.retry_at = now + self._fault_backoff
         self.shown_at = now + FAULT_SHOWN
+
+    def show_pull_backoff(self) -> None:
+        """Turn ErrImagePull into ImagePullBackOff, which keeps the text of the failed pull."""
+        self.wait(PULL_BACKOFF, f"{pull_backoff(self.spec.image)}: {self.state.reason}: {self.state.message}")
+        self.shown_at = 0.0
+
+    def hold(self, message: str, retry_at: float) -> None:
+        """Wait for an engine that is away: a message beside what is shown; no fault of the container."""
+        if self.step is Step.STARTING:
+            self.step = Step.DOUBTFUL
+        elif self.step is Step.PULLING:
+            self.step = Step.IDLE
+        self.retry_at = retry_at
+        if self.state.phase is ContainerPhase.WAITING:
+            self.state = ContainerState(reason=self.state.reason, message=message)
 
     def probes_due(self, now: float) -> list[RunProbe]:
         """Return the probes to run now; liveness and readiness wait for startup (kubelet prober/worker.go)."""
@@ -213,6 +309,7 @@ class ContainerProgress:
         if result.kind is ProbeKind.READINESS:
             self.ready = verdict
             return False
+        track.held = result.kind is ProbeKind.STARTUP or not verdict
         if result.kind is ProbeKind.STARTUP and verdict:
             self.started = True
             self.ready = self.spec.readiness is None
@@ -254,10 +351,16 @@ class ContainerProgress:
             crash_updated=self._crash_updated,
             counted=self._counted,
             fault_backoff=self._fault_backoff,
+            shown_attempt=self.shown_attempt,
+            last_attempt=self.last_attempt,
         )
 
-    def restore(self, saved: ContainerSnapshot) -> None:
-        """Take the history back; an act that was under way is asked for again."""
+    def restore(self, saved: ContainerSnapshot, now: float, spread: float) -> None:
+        """Take the history back; an act that was under way is asked for again.
+
+        Probes begin anew at a moment of their period that `spread` (0 to 1) chooses, so that a restart of the process
+        does not run the probes of all instances at once (prober/worker.go does the same).
+        """
         step = Step(saved.step)
         self.step = step if step in {Step.RUNNING, Step.DONE} else Step.IDLE
         self.attempt, self.state, self.last = saved.attempt, saved.state, saved.last
@@ -265,22 +368,30 @@ class ContainerProgress:
         self.image_id, self.digest, self.retry_at = saved.image_id, saved.digest, saved.retry_at
         self._crash_backoff, self._crash_updated = saved.crash_backoff, saved.crash_updated
         self._counted, self._fault_backoff = saved.counted, saved.fault_backoff
+        self.shown_attempt, self.last_attempt = saved.shown_attempt, saved.last_attempt
         if self.step is Step.RUNNING:
             self._arm(self.state.started_at or 0.0)
+            for track in self._probes.values():
+                track.due = max(track.due, now + track.probe.period * spread)
+
+    def _keep_ended(self) -> None:
+        if self.state.phase is ContainerPhase.TERMINATED:
+            self.last, self.last_attempt = self.state, self.shown_attempt
 
     def _arm(self, begun: float) -> None:
-        probes = {
-            ProbeKind.STARTUP: self.spec.startup,
-            ProbeKind.LIVENESS: self.spec.liveness,
-            ProbeKind.READINESS: self.spec.readiness,
-        }
-        self._probes = {k: ProbeTrack(k, p, begun) for k, p in probes.items() if p is not None}
+        spec = self.spec
+        probes = (
+            (ProbeKind.STARTUP, spec.startup),
+            (ProbeKind.LIVENESS, spec.liveness),
+            (ProbeKind.READINESS, spec.readiness),
+        )
+        self._probes = {k: ProbeTrack(k, p, begun + p.initial_delay) for k, p in probes if p is not None}
 
     def _active_probes(self) -> list[ProbeTrack]:
-        if self.step is not Step.RUNNING or self.stop_by is not None:
+        if not self._probes or self.step is not Step.RUNNING or self.stop_by is not None:
             return []
         return [
             track
             for kind, track in self._probes.items()
-            if not track.running and (kind is ProbeKind.STARTUP) is not self.started
+            if not track.running and not track.held and (kind is ProbeKind.STARTUP) is not self.started
         ]

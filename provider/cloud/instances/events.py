@@ -49,13 +49,22 @@ class ImageReady(Struct, frozen=True, omit_defaults=True):
 
 
 class Faulted(Struct, frozen=True, omit_defaults=True):
-    """An act failed. `reason` is the runtime's FaultKind or the cloud's code; `retry_after` in seconds."""
+    """An act failed. `reason` is the runtime's FaultKind or the cloud's code; `retry_after` in seconds.
+
+    `retry_after` infinite: nothing has to be asked again, another event will tell (an instance in the queue for stock).
+    """
 
     stage: Stage
     reason: str
     message: str
     container: str = ""
     retry_after: float = 5
+
+
+class Abandoned(Struct, frozen=True, omit_defaults=True):
+    """An act that was asked for and has not begun never will: the instance ends. Empty container: the sandbox."""
+
+    container: str = ""
 
 
 class Observed(Struct, frozen=True):
@@ -65,14 +74,19 @@ class Observed(Struct, frozen=True):
     complete: bool = True
 
 
+class SandboxLost(Struct, frozen=True):
+    """The pause container is gone or has ended, though nobody released it: network and IPC died with it."""
+
+
 class Probed(Struct, frozen=True, omit_defaults=True):
-    """A probe's result."""
+    """A probe's result. `errored`: it could not be run, which says nothing about the container."""
 
     container: str
     attempt: int
     kind: ProbeKind
     success: bool
     message: str = ""
+    errored: bool = False
 
 
 class DeleteRequested(Struct, frozen=True):
@@ -89,4 +103,16 @@ class Tick(Struct, frozen=True):
     """The time that `wake_at` named has come; harmless at any other time."""
 
 
-Event: TypeAlias = Placed | SandboxReady | ImageReady | Faulted | Observed | Probed | DeleteRequested | Released | Tick
+Event: TypeAlias = (
+    Placed
+    | SandboxReady
+    | SandboxLost
+    | ImageReady
+    | Faulted
+    | Abandoned
+    | Observed
+    | Probed
+    | DeleteRequested
+    | Released
+    | Tick
+)

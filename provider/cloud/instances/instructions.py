@@ -10,11 +10,13 @@ from provider.cloud.instances.events import ProbeKind
 
 
 class Place(Struct, frozen=True):
-    """Take stock and an address -> Placed, or Faulted(PLACE)."""
+    """Take stock and an address -> Placed; Faulted(PLACE) with the reason while it waits in the zone's queue."""
 
 
-class CreateSandbox(Struct, frozen=True):
-    """Make the pause container -> SandboxReady, or Faulted(SANDBOX)."""
+class CreateSandbox(Struct, frozen=True, omit_defaults=True):
+    """Make the pause container -> SandboxReady, or Faulted(SANDBOX). `renew`: first remove one that has died."""
+
+    renew: bool = False
 
 
 class EnsureImage(Struct, frozen=True):

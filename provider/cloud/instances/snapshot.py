@@ -27,6 +27,9 @@ class ContainerSnapshot(Struct, frozen=True, omit_defaults=True, kw_only=True):
     crash_updated: float = 0
     counted: int = 0
     fault_backoff: float = 0
+    shown_attempt: int = 0
+    """the attempt that `state` tells of, if it tells of one."""
+    last_attempt: int = 0
 
 
 class MachineSnapshot(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -47,4 +50,6 @@ class MachineSnapshot(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reason: str = ""
     message: str = ""
     failed: bool = False
+    lost: bool = False
+    renew: bool = False
     released: bool = False

@@ -48,7 +48,9 @@ from provider.model.instance import (
 class Drive:
     """Answers every instruction with success, until told otherwise; starts are kept for the test to look at."""
 
-    def __init__(self, *containers: ContainerSpec, policy: RestartPolicy, deadline: float | None = None) -> None:
+    def __init__(
+        self, *containers: ContainerSpec, policy: RestartPolicy, deadline: float | None = None, begin: bool = True
+    ) -> None:
         request = InstanceRequest(
             uid=PodUid("u"),
             zone=ZoneId("z"),
@@ -62,7 +64,9 @@ class Drive:
         self.now = 0.0
         self.seen: list[Instruction] = []
         self.image_fault = ""
-        self.send(Tick())
+        self.start_fault: Faulted | None = None
+        if begin:
+            self.send(Tick())
 
     def send(self, event: Event) -> None:
         events = [event]
@@ -81,6 +85,8 @@ class Drive:
                 return [Faulted(Stage.IMAGE, self.image_fault, "no", name)]
             case EnsureImage(name):
                 return [ImageReady(name, "sha256:1", "repo@sha256:1")]
+            case StartContainer() if self.start_fault is not None:
+                return [self.start_fault]
             case StartContainer(name, attempt):
                 return [self.attempt(name, attempt)]
             case ReleaseSandbox():
@@ -214,8 +220,9 @@ def test_an_image_that_cannot_be_pulled_backs_off_and_comes() -> None:
 
 
 def test_a_container_that_cannot_start_exits_128() -> None:
-    drive = Drive(init("i"), app(), policy=RestartPolicy.NEVER)
-    drive.send(Faulted(Stage.START, "StartError", "no such file", "i"))
+    drive = Drive(init("i"), app(), policy=RestartPolicy.NEVER, begin=False)
+    drive.start_fault = Faulted(Stage.START, "StartError", "no such file", "i")
+    drive.send(Tick())
     state = drive.status("i").state
     assert (state.reason, state.exit_code) == ("StartError", 128)
     assert drive.machine.phase() is InstancePhase.FAILED
@@ -290,7 +297,7 @@ def test_a_restart_of_the_process_keeps_history_and_goes_on() -> None:
     before = drive.machine.instance()
     row = msgspec.json.encode(drive.machine.snapshot())
     saved = msgspec.json.decode(row, type=MachineSnapshot)
-    drive.machine = InstanceMachine.restore(drive.machine.request, saved)
+    drive.machine = InstanceMachine.restore(drive.machine.request, saved, drive.now)
     assert drive.machine.instance() == before
     drive.send(drive.attempt("s", 0))
     assert drive.wake() == 40

@@ -1,0 +1,118 @@
+"""What an instance needs next: the second half of the machine. Pure."""
+
+from __future__ import annotations
+
+from provider.cloud.instances.containers import LEAST_GRACE, ContainerProgress, Step
+from provider.cloud.instances.events import Stage
+from provider.cloud.instances.instructions import (
+    CreateSandbox,
+    EnsureImage,
+    Instruction,
+    Place,
+    ReleaseSandbox,
+    RemoveAttempt,
+    StartContainer,
+    StopContainer,
+    Tell,
+)
+from provider.cloud.instances.state import IMAGE_PULL, InstanceState
+from provider.cloud.instances.wording import DEADLINE, PULL_BACKOFF, pull_backoff, tell_error, tell_killing
+from provider.model.instance import ContainerKind, RestartPolicy
+
+
+def advance(state: InstanceState, now: float, out: list[Instruction]) -> None:
+    """Say what to do now; whatever was due at `now` is done after this."""
+    state.handled_at = now
+    if now >= state.retry_at:
+        state.retry_at = 0.0
+    if not state.ending and state.deadline is not None and now >= state.deadline:
+        state.failed, state.reason, state.message = True, DEADLINE.reason, DEADLINE.message
+        state.retry_at = 0.0
+        out.append(DEADLINE)
+    if state.ending:
+        _wind_down(state, now, out)
+    elif state.lost and not _stopped(state, now + state.request.grace, now, out):
+        return
+    elif state.acting is None and now >= state.retry_at:
+        if state.lost:
+            _begin_again(state, now)
+        if state.placed_at is None:
+            state.acting = Stage.PLACE
+            out.append(Place())
+        elif state.sandbox_at is None:
+            state.acting = Stage.SANDBOX
+            out.append(CreateSandbox(renew=state.renew))
+        else:
+            _bring_up(state, now, out)
+
+
+def _begin_again(state: InstanceState, now: float) -> None:
+    """Let everything run again in a new sandbox, except what had succeeded and must not (computePodActions)."""
+    state.lost, state.renew = False, True
+    state.sandbox_at = state.initialized_at = None
+    keep = state.request.restart_policy is RestartPolicy.ON_FAILURE
+    for one in state.containers.values():
+        done = one.spec.kind is ContainerKind.APP and one.step is Step.DONE
+        if not (done and keep and one.exit_code == 0):
+            one.run_again(state.waiting, now)
+
+
+def _bring_up(state: InstanceState, now: float, out: list[Instruction]) -> None:
+    for one in state.containers.values():
+        if one.spec.kind is ContainerKind.APP:
+            continue
+        _push(one, now, out)
+        if one.spec.kind is ContainerKind.SIDECAR:
+            if one.started or state.initialized_at is not None:
+                continue
+            return
+        if one.step is not Step.DONE:
+            return
+        if one.exit_code:
+            state.failed = True
+            _wind_down(state, now, out)
+            return
+    if state.initialized_at is None:
+        state.initialized_at = now
+    for one in state.apps:
+        _push(one, now, out)
+
+
+def _push(one: ContainerProgress, now: float, out: list[Instruction]) -> None:
+    if one.step is Step.IDLE:
+        if now >= one.retry_at:
+            one.step = Step.PULLING
+            out.append(EnsureImage(one.name))
+        elif one.state.reason == IMAGE_PULL and now >= one.shown_at:
+            one.show_pull_backoff()
+            out.append(Tell("BackOff", pull_backoff(one.spec.image), one.name))
+            out.append(tell_error(one.name, PULL_BACKOFF))
+    elif one.step is Step.PULLED:
+        one.step = Step.STARTING
+        one.count_restart(now)
+        if one.attempt > 1:
+            out.append(RemoveAttempt(one.name, one.attempt - 2))
+        out.append(StartContainer(one.name, one.attempt, one.image_id))
+    elif one.step is Step.RUNNING:
+        out.extend(one.probes_due(now))
+
+
+def _wind_down(state: InstanceState, now: float, out: list[Instruction]) -> None:
+    state.stop_by = state.stop_by if state.stop_by is not None else now + state.request.grace
+    if _stopped(state, state.stop_by, now, out) and state.acting is None and now >= state.retry_at:
+        state.acting = Stage.RELEASE
+        out.append(ReleaseSandbox())
+
+
+def _stopped(state: InstanceState, stop_by: float, now: float, out: list[Instruction]) -> bool:
+    """Stop what is next to be stopped by a time at the latest; True once nothing runs any more."""
+    busy = [one for one in state.containers.values() if one.busy]
+    first = [one for one in busy if one.spec.kind is not ContainerKind.SIDECAR]
+    limit = max(stop_by, now + LEAST_GRACE)
+    for one in first or busy[-1:]:
+        if one.step is Step.RUNNING and (one.stop_by is None or limit < one.stop_by):
+            if one.stop_by is None:
+                out.append(tell_killing(one.name))
+            one.stop_by = limit
+            out.append(StopContainer(one.name, one.attempt, limit - now))
+    return not busy

@@ -1,0 +1,206 @@
+"""Who gets stock and an address, and who waits for it: the ledger and the pools of every zone, and a queue. Pure.
+
+A vSwitch that is used up falls over to the next of the request's list (without a list: of the zone, in order). What
+cannot be placed now waits, first in, first out, and is granted when something is released; nobody polls. An instance
+that waits for an address of its own vSwitches lets those pass that use others; one that waits for stock lets nobody
+pass, so that a large instance is not starved by small ones.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from provider.cloud.addresses.pool import AddressPool
+from provider.cloud.capacity.ledger import Size, StockLedger
+from provider.model.capacity import ZoneStatus
+from provider.model.errors import CloudCode, CloudError
+from provider.model.ids import PodUid, VSwitchId, ZoneId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provider.model.capacity import Zone
+
+
+class Grant(Struct, frozen=True):
+    """An instance that may begin: its stock and its address are booked."""
+
+    uid: PodUid
+    vswitch: VSwitchId
+    address: str
+
+
+class _Wish(Struct, frozen=True):
+    uid: PodUid
+    zone: ZoneId
+    size: Size
+    vswitches: tuple[VSwitchId, ...]
+    order: int
+
+
+class _ZoneBooks:
+    """One zone: what is sold, its pools, and its queues by the list of vSwitches that are wished."""
+
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
+        self.ledger = StockLedger(zone)
+        self.pools = {vswitch.id: AddressPool(vswitch) for vswitch in zone.vswitches}
+        self.queues: dict[tuple[VSwitchId, ...], deque[_Wish]] = {}
+
+    def candidates(self, vswitches: tuple[VSwitchId, ...]) -> list[AddressPool]:
+        """Return the pools in the order to try; one that the config no longer has is left out."""
+        return [self.pools[name] for name in vswitches or tuple(self.pools) if name in self.pools]
+
+
+class Placement:
+    """All zones of one installation."""
+
+    def __init__(self, zones: Sequence[Zone]) -> None:
+        self._zones = {zone.id: _ZoneBooks(zone) for zone in zones}
+        self._waiting: dict[PodUid, _Wish] = {}
+        self._placed: dict[PodUid, tuple[ZoneId, VSwitchId]] = {}
+        self._order = 0
+
+    def check(self, zone: ZoneId, size: Size, vswitches: Sequence[VSwitchId]) -> None:
+        """Refuse what can never be placed: ZONE_NOT_ON_SALE, INVALID_PARAMETER, NO_STOCK without retry."""
+        books = self._zones.get(zone)
+        if books is None:
+            known = ", ".join(self._zones) or "none"
+            raise CloudError(CloudCode.ZONE_NOT_ON_SALE, f"zone {zone} is not on sale; there are: {known}")
+        foreign = [name for name in vswitches if name not in books.pools]
+        if foreign:
+            text = f"vSwitch {', '.join(foreign)} does not belong to zone {zone}, which has {', '.join(books.pools)}"
+            raise CloudError(CloudCode.INVALID_PARAMETER, text)
+        if size.cpu < 0 or size.memory < 0:
+            raise CloudError(CloudCode.INVALID_PARAMETER, f"size must not be negative: {size}")
+        if not books.ledger.can_ever_sell(size):
+            text = (
+                f"zone {zone} can never sell {size.cpu}m CPU and {size.memory} bytes: "
+                f"it has {books.zone.cpu}m and {books.zone.memory} in all"
+            )
+            raise CloudError(CloudCode.NO_STOCK, text)
+
+    def ask(self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...]) -> None:
+        """Join the zone's queue; `next_grant` serves it. Again: nothing changes."""
+        if uid in self._waiting or uid in self._placed:
+            return
+        self._order += 1
+        wish = _Wish(uid, zone, size, vswitches, self._order)
+        self._waiting[uid] = wish
+        books = self._zones.get(zone)
+        if books is not None:
+            books.queues.setdefault(vswitches, deque()).append(wish)
+
+    def next_grant(self, zone: ZoneId) -> Grant | None:
+        """Place the first of the queue that can be; None when nobody can be placed now."""
+        books = self._zones[zone]
+        for wish in self._heads(books):
+            if books.ledger.lacking(wish.size):
+                return None
+            for pool in books.candidates(wish.vswitches):
+                if pool.used < pool.usable:
+                    books.ledger.reserve(wish.uid, wish.size)
+                    books.queues[wish.vswitches].popleft()
+                    del self._waiting[wish.uid]
+                    self._placed[wish.uid] = (zone, pool.vswitch.id)
+                    return Grant(wish.uid, pool.vswitch.id, pool.lease(wish.uid))
+        return None
+
+    def _heads(self, books: _ZoneBooks) -> Iterator[_Wish]:
+        """Yield the first of each queue, the oldest first; those who left are dropped on the way."""
+        heads: list[tuple[int, _Wish]] = []
+        for wishes, queue in list(books.queues.items()):
+            while queue and self._waiting.get(queue[0].uid) is not queue[0]:
+                queue.popleft()
+            if queue:
+                heads.append((queue[0].order, queue[0]))
+            else:
+                del books.queues[wishes]
+        heapq.heapify(heads)
+        while heads:
+            yield heapq.heappop(heads)[1]
+
+    def waiting(self, zone: ZoneId) -> list[PodUid]:
+        """Return who waits in a zone, the oldest first."""
+        return [uid for uid, wish in self._waiting.items() if wish.zone == zone]
+
+    def is_waited_for(self, zone: ZoneId) -> bool:
+        """Tell whether anybody waits in a zone."""
+        return any(True for _ in self._heads(self._zones[zone]))
+
+    def refusal(self, uid: PodUid) -> CloudError:
+        """Return why a waiting instance is not placed yet."""
+        wish = self._waiting[uid]
+        books = self._zones.get(wish.zone)
+        if books is None:
+            return CloudError(CloudCode.ZONE_NOT_ON_SALE, f"zone {wish.zone} is no longer on sale")
+        lacking = books.ledger.lacking(wish.size)
+        if lacking:
+            return CloudError(CloudCode.NO_STOCK, f"zone {wish.zone} has not enough {', '.join(lacking)}")
+        pools = books.candidates(wish.vswitches)
+        if all(pool.used >= pool.usable for pool in pools):
+            names = ", ".join(f"{pool.vswitch.id} ({pool.vswitch.cidr})" for pool in pools) or "none"
+            text = f"no free address in zone {wish.zone}; vSwitches tried: {names}"
+            return CloudError(CloudCode.IP_NOT_ENOUGH, text)
+        return CloudError(CloudCode.NO_STOCK, f"zone {wish.zone} serves instances that came earlier first")
+
+    def adopt(self, uid: PodUid, zone: ZoneId, size: Size, vswitch: VSwitchId, address: str) -> str:
+        """Book what an instance already has (recovery); return what of it could not be booked, and why."""
+        books = self._zones.get(zone)
+        if books is None:
+            return f"zone {zone} is no longer configured"
+        books.ledger.adopt(uid, size)
+        self._placed[uid] = (zone, vswitch)
+        return self._adopt_address(books, uid, vswitch, address)
+
+    def hold(self, uid: PodUid, zone: ZoneId, vswitch: VSwitchId, address: str) -> str:
+        """Keep the address of a sandbox that nobody knows from being leased; return why not, if not."""
+        books = self._zones.get(zone)
+        if books is None:
+            return f"zone {zone} is not configured"
+        problem = self._adopt_address(books, uid, vswitch, address)
+        if not problem:
+            self._placed[uid] = (zone, vswitch)
+        return problem
+
+    def _adopt_address(self, books: _ZoneBooks, uid: PodUid, vswitch: VSwitchId, address: str) -> str:
+        pool = books.pools.get(vswitch)
+        if pool is None:
+            return f"vSwitch {vswitch} is no longer configured in zone {books.zone.id}"
+        try:
+            pool.adopt(address, uid)
+        except CloudError as error:
+            return error.message
+        return ""
+
+    def release(self, uid: PodUid) -> ZoneId | None:
+        """Take back stock and address, or the place in the queue; return the zone that has room now, if one has."""
+        if self._waiting.pop(uid, None) is not None:
+            return None
+        held = self._placed.pop(uid, None)
+        if held is None:
+            return None
+        zone, vswitch = held
+        books = self._zones[zone]
+        books.ledger.release(uid)
+        pool = books.pools.get(vswitch)
+        if pool is not None:
+            pool.release(uid)
+        return zone
+
+    def status(self, zone: ZoneId, node_address: str | None) -> ZoneStatus:
+        """Return what is sold of a zone."""
+        books = self._zones[zone]
+        return ZoneStatus(
+            zone=books.zone,
+            cpu_used=books.ledger.cpu_used,
+            memory_used=books.ledger.memory_used,
+            instances=books.ledger.instances,
+            waiting=len(self.waiting(zone)),
+            vswitches=tuple(pool.status() for pool in books.pools.values()),
+            node_address=node_address,
+        )

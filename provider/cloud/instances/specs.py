@@ -1,0 +1,146 @@
+"""From a request to what the runtime is told: the sandbox, one attempt of a container. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from provider.cloud.instances.expand import expand_env, expand_words
+from provider.cloud.instances.wording import pod_text
+from provider.cloud.runtime.base import RunSpec, SandboxSpec
+from provider.model.ids import InstanceId
+from provider.model.instance import ContainerKind, FilesVolume
+
+if TYPE_CHECKING:
+    from provider.model.ids import PodUid, VSwitchId
+    from provider.model.instance import ContainerSpec, InstanceRequest
+
+_ID_LENGTH = 20
+_LONGEST_USER_ID = 2**31 - 1
+
+
+def instance_id(uid: PodUid) -> InstanceId:
+    """Return the cloud's name of an instance: `eci-` and 20 characters of [0-9a-z] that follow from the UID."""
+    number = int.from_bytes(sha256(uid.encode()).digest())
+    digits = []
+    for _ in range(_ID_LENGTH):
+        number, digit = divmod(number, 36)
+        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
+    return InstanceId("eci-" + "".join(digits))
+
+
+def fixed_part(request: InstanceRequest) -> InstanceRequest:
+    """Return the request without the content of its files, which may change while the instance lives."""
+    volumes = tuple(FilesVolume(one.name) if isinstance(one, FilesVolume) else one for one in request.volumes)
+    return msgspec.structs.replace(request, volumes=volumes, credentials=())
+
+
+def spec_hash(request: InstanceRequest) -> str:
+    """Return 16 hex digits that follow from the fixed part of a request."""
+    return sha256(msgspec.json.encode(fixed_part(request))).hexdigest()[:16]
+
+
+def limits(request: InstanceRequest) -> tuple[int, int]:
+    """Return the CPU (milli-cores) and memory (bytes) that the whole instance may use, 0: no limit.
+
+    The kubelet's rule for a pod's cgroup (cm/helpers_linux.go ResourceConfigForPod): only where every container has a
+    limit; the sum of the app containers and sidecars, or an init container beside the sidecars before it if that is
+    more. The emulated size (`request.cpu`) is what is sold, not what is enforced.
+    """
+    return _limit([(one.kind, one.cpu_limit) for one in request.containers]), _limit(
+        [(one.kind, one.memory_limit) for one in request.containers]
+    )
+
+
+def _limit(containers: list[tuple[ContainerKind, int | None]]) -> int:
+    sidecars = peak = apps = 0
+    for kind, limit in containers:
+        if not limit:
+            return 0
+        if kind is ContainerKind.APP:
+            apps += limit
+        elif kind is ContainerKind.SIDECAR:
+            sidecars += limit
+            peak = max(peak, sidecars)
+        else:
+            peak = max(peak, sidecars + limit)
+    return max(apps + sidecars, peak)
+
+
+def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> SandboxSpec:
+    """Return the sandbox of a placed instance; its labels carry what is fixed at creation."""
+    cpu, memory = limits(request)
+    labels = {
+        "id": instance_id(request.uid),
+        "name": request.name,
+        "namespace": request.namespace,
+        "spec-hash": spec_hash(request),
+        "cpu": str(request.cpu),
+        "memory": str(request.memory),
+        "market": request.market,
+        **dict(request.tags),
+    }
+    return SandboxSpec(
+        uid=request.uid,
+        zone=request.zone,
+        vswitch=vswitch,
+        address=address,
+        name=request.name,
+        namespace=request.namespace,
+        hostname=request.hostname or request.name[:63].rstrip("-."),
+        domain=request.domain,
+        host_aliases=request.host_aliases,
+        dns=request.dns,
+        volumes=request.volumes,
+        fs_group=request.fs_group,
+        cpu=cpu,
+        memory=memory,
+        labels=tuple(labels.items()),
+    )
+
+
+def run_spec(request: InstanceRequest, container: ContainerSpec, attempt: int, image_id: str, address: str) -> RunSpec:
+    """Return one attempt with its environment, command and arguments expanded."""
+    env = expand_env(container.env, address)
+    return RunSpec(
+        uid=request.uid,
+        zone=request.zone,
+        attempt=attempt,
+        container=msgspec.structs.replace(
+            container,
+            command=expand_words(container.command, env),
+            args=expand_words(container.args, env),
+        ),
+        env=tuple(env.items()),
+        image_id=image_id,
+        simulate=request.simulate,
+    )
+
+
+def root_refusal(request: InstanceRequest, container: ContainerSpec, image_user: str) -> str:
+    """Return why runAsNonRoot forbids the container, "" if it does not (security_context_others.go verifyRunAsNonRoot).
+
+    `image_user` is USER of the image; none means root (helpers.go getImageUser).
+    """
+    security = container.security
+    if not security.run_as_non_root:
+        return ""
+    where = f'(pod: "{pod_text(request)}", container: {container.name})'
+    if security.user is not None:
+        return "" if security.user else f"container's runAsUser breaks non-root policy {where}"
+    user = image_user.partition(":")[0] or "0"
+    if not user.isdecimal():
+        return (
+            f"container has runAsNonRoot and image has non-numeric user ({user}), "
+            f"cannot verify user is non-root {where}"
+        )
+    if int(user) == 0:
+        return f"container has runAsNonRoot and image will run as root {where}"
+    if int(user) > _LONGEST_USER_ID:
+        return (
+            f"container has runAsNonRoot and image has an invalid user id ({user}). "
+            f"(Must be 1-({_LONGEST_USER_ID})): must be between 0 and {_LONGEST_USER_ID}, inclusive {where}"
+        )
+    return ""

@@ -1,0 +1,335 @@
+"""LocalBackend: the elastic cloud in this process. ElasticBackend over a ContainerRuntime and a journal.
+
+    create -> check -> journal row -> supervisor (instances/supervisor.py) -> placement, sandbox, images, starts
+    run    -> runtime.start -> rows restored, stock and addresses booked -> everything looked at once -> ready
+
+Before `ready` every call says UNAVAILABLE: what the journal remembers is not the truth until the runtime was looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from provider.cloud.capacity.ledger import Size
+from provider.cloud.instances.events import DeleteRequested
+from provider.cloud.instances.machine import InstanceMachine
+from provider.cloud.instances.orphans import OrphanSweep
+from provider.cloud.instances.placement import Placement
+from provider.cloud.instances.placer import Placer
+from provider.cloud.instances.specs import fixed_part, instance_id
+from provider.cloud.instances.supervisor import Supervisor
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.model.capacity import BackendHealth
+from provider.model.errors import CloudCode, CloudError
+from provider.model.instance import ContainerKind, FilesVolume, Market
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+    from random import Random  # noqa: TID251 - the type of what the composition root hands out
+
+    from provider.clock import Clock
+    from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+    from provider.cloud.instances.entry import Entry
+    from provider.cloud.instances.journal import Journal
+    from provider.cloud.runtime.base import ContainerRuntime, Seen
+    from provider.model.capacity import Redirect, Zone, ZoneStatus
+    from provider.model.ids import PodUid, ZoneId
+    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+
+log = structlog.get_logger(__name__)
+
+RELIST_SECONDS = 30.0
+ZONE_NOTICE_SECONDS = 1.0
+RETRY_AFTER = 2.0
+_CLOUD_CODES = {
+    FaultKind.UNAVAILABLE: CloudCode.UNAVAILABLE,
+    FaultKind.UNSUPPORTED: CloudCode.UNSUPPORTED,
+    FaultKind.START: CloudCode.INCORRECT_STATUS,
+}
+
+
+class LocalBackend:
+    """See ElasticBackend. `starts_in_flight`: how many instances start at a time. The caller closes `journal`."""
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        runtime: ContainerRuntime,
+        journal: Journal,
+        *,
+        clock: Clock,
+        random: Random,
+        starts_in_flight: int = 4,
+        orphans: OrphanSweep | None = None,
+    ) -> None:
+        self._zones = tuple(zones)
+        self._runtime = runtime
+        self._journal = journal
+        self._clock = clock
+        self._orphans = OrphanSweep(journal.is_used_up) if orphans is None else orphans
+        self._group: asyncio.TaskGroup | None = None
+        self._ready = False
+        self._changed_zones: set[ZoneId] = set()
+        self._supervisor = Supervisor(
+            runtime, journal, clock=clock, random=random, spawn=self._spawn, starts_in_flight=starts_in_flight
+        )
+        self._placement = Placement(zones)
+        self._placer = Placer(self._placement, runtime, clock, self._supervisor.feed_uid, self._zone_changed)
+        self._supervisor.placer = self._placer
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Serve until cancelled; `ready` is set once everything that the journal and the runtime have is taken over."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._runtime.start(self._zones)
+                await self._take_over()
+                self._ready = True
+                ready.set()
+                while True:
+                    await self._clock.sleep(RELIST_SECONDS)
+                    await self._sweep(await self._supervisor.looks.relist_surely())
+        finally:
+            self._ready = False
+            self._group = None
+            await self._runtime.close()
+
+    async def _take_over(self) -> None:
+        supervisor = self._supervisor
+        supervisor.restore()
+        for entry in supervisor.entries.values():
+            self._book(entry)
+        self._spawn(self._placer.run(self._spawn))
+        self._spawn(supervisor.looks.follow_hints())
+        orphans = await supervisor.looks.relist_surely()
+        supervisor.resume()
+        await self._sweep(orphans)
+        log.info("cloud is ready", instances=len(supervisor.entries), unknown=len(orphans))
+
+    def _book(self, entry: Entry) -> None:
+        placed, request = entry.machine.placement, entry.machine.request
+        if placed is None or entry.machine.released:
+            return
+        size = Size(request.cpu, request.memory)
+        problem = self._placement.adopt(entry.uid, request.zone, size, *placed)
+        if problem:
+            log.warning("instance runs on, but cannot be booked in full", uid=entry.uid, problem=problem)
+
+    async def _sweep(self, orphans: Sequence[Seen]) -> None:
+        """Keep the addresses of what nobody knows from being leased; remove what may be removed."""
+        for seen in orphans:
+            if seen.vswitch is not None and seen.address is not None:
+                problem = self._placement.hold(seen.uid, seen.zone, seen.vswitch, seen.address)
+                log.warning("instance without a record", uid=seen.uid, address=seen.address, problem=problem)
+        for uid in self._orphans.due([seen.uid for seen in orphans], self._clock.now()):
+            if uid in self._supervisor.entries:
+                continue
+            log.warning("removing an instance without a record", uid=uid, dry_run=self._orphans.dry_run)
+            if self._orphans.dry_run:
+                continue
+            try:
+                await self._runtime.remove_instance(uid)
+            except RuntimeFault as fault:
+                log.warning("not removed, trying again later", uid=uid, error=fault.message)
+            else:
+                self._placer.release(uid)
+
+    def _spawn(self, act: Coroutine[Any, Any, None]) -> object:
+        if self._group is None:
+            act.close()
+            raise CloudError(CloudCode.UNAVAILABLE, "the cloud is not running", RETRY_AFTER)
+        return self._group.create_task(act)
+
+    def _zone_changed(self, zone: ZoneId) -> None:
+        """Tell of a zone at most once in a second, however many instances come and go."""
+        if not self._changed_zones:
+            self._spawn(self._tell_zones())
+        self._changed_zones.add(zone)
+
+    async def _tell_zones(self) -> None:
+        await self._clock.sleep(ZONE_NOTICE_SECONDS)
+        zones, self._changed_zones = self._changed_zones, set()
+        for zone in sorted(zones):
+            self._supervisor.hub.zone(zone)
+
+    # ------------------------------------------------------------------ ElasticBackend
+
+    async def health(self) -> BackendHealth:
+        """See ElasticBackend."""
+        try:
+            found = await self._runtime.health()
+        except RuntimeFault as fault:
+            return BackendHealth(healthy=False, reason="EngineUnavailable", message=fault.message)
+        if not found.healthy:
+            return found
+        away = self._supervisor.looks.away
+        if away:
+            return msgspec.structs.replace(found, healthy=False, reason="EngineUnavailable", message=away)
+        if not self._ready:
+            text = "the cloud is taking over its instances"
+            return msgspec.structs.replace(found, healthy=False, reason="Starting", message=text)
+        return found
+
+    async def describe_zones(self) -> Sequence[ZoneStatus]:
+        """See ElasticBackend."""
+        return [self._placement.status(zone.id, self._runtime.node_address(zone.id)) for zone in self._zones]
+
+    async def create_instance(self, request: InstanceRequest) -> Instance:
+        """See ElasticBackend."""
+        self._check_ready()
+        known = self._supervisor.entries.get(request.uid)
+        if known is not None:
+            # The content of files is left out: tokens rotate between two tries of the same creation.
+            if fixed_part(known.machine.request) == fixed_part(request):
+                return known.instance
+            text = f"instance {request.uid} was created with another request"
+            raise CloudError(CloudCode.TOKEN_CONFLICT, text)
+        if not self._journal.is_used_up(request.uid):
+            _check(request)
+            self._placement.check(request.zone, Size(request.cpu, request.memory), request.vswitches)
+        machine = InstanceMachine(request, instance_id(request.uid), self._clock.now())
+        return self._supervisor.accept(machine).instance
+
+    async def delete_instance(self, uid: PodUid, grace: float) -> Instance:
+        """See ElasticBackend."""
+        entry = self._entry(uid)
+        if not entry.machine.released:
+            self._supervisor.feed(entry, DeleteRequested(max(0.0, grace)))
+        return entry.instance
+
+    async def forget_instance(self, uid: PodUid) -> None:
+        """See ElasticBackend."""
+        self._check_ready()
+        entry = self._supervisor.entries.get(uid)
+        if entry is None:
+            return
+        if not entry.machine.released:
+            text = f"instance {uid} is {entry.instance.phase} and not released yet; delete it first"
+            raise CloudError(CloudCode.INCORRECT_STATUS, text, RETRY_AFTER)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervisor.removals.submit(uid, entry.order, "forget", lambda: self._forget(entry, done))
+        await done
+
+    async def _forget(self, entry: Entry, done: asyncio.Future[None]) -> None:
+        """Remove what is left, then the row: the other way round a crash would leave things that nobody knows."""
+        try:
+            if self._supervisor.entries.get(entry.uid) is entry:
+                with _as_cloud_errors():
+                    await self._runtime.remove_instance(entry.uid)
+                self._journal.forget(entry.uid, self._clock.now())
+                self._supervisor.drop(entry)
+        except Exception as error:  # noqa: BLE001 - goes to the caller, who may have gone away meanwhile
+            if done.done():
+                log.warning("instance not forgotten, and nobody waits to hear it", uid=entry.uid, error=str(error))
+            else:
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(None)
+
+    async def update_files(self, uid: PodUid, volume: str, files: Sequence[FileEntry]) -> None:
+        """See ElasticBackend. NOT_FOUND for an unknown UID or volume, INVALID_PARAMETER for one that has no files."""
+        entry = self._entry(uid)
+        request = entry.machine.request
+        found = next((one for one in request.volumes if one.name == volume), None)
+        if found is None:
+            raise CloudError(CloudCode.NOT_FOUND, f"instance {uid} has no volume {volume}")
+        if not isinstance(found, FilesVolume):
+            raise CloudError(CloudCode.INVALID_PARAMETER, f"volume {volume} of instance {uid} is not made of files")
+        if entry.machine.released or found.files == tuple(files):
+            return
+        changed = FilesVolume(volume, tuple(files))
+        volumes = tuple(changed if one is found else one for one in request.volumes)
+        request = msgspec.structs.replace(request, volumes=volumes)
+        self._journal.save_request(request, entry.row)
+        entry.machine.update(request)
+        if entry.machine.has_sandbox:  # otherwise the sandbox is made with the newest content
+            with _as_cloud_errors():
+                await self._runtime.write_files(uid, volume, changed.files)
+
+    async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
+        """See ElasticBackend."""
+        self._check_ready()
+        found = [entry.instance for entry in self._supervisor.entries.values()]
+        return [one for one in found if zone is None or one.zone == zone]
+
+    async def describe_instance(self, uid: PodUid) -> Instance:
+        """See ElasticBackend."""
+        return self._entry(uid).instance
+
+    async def watch(self) -> AsyncGenerator[Change, None]:
+        """See ElasticBackend."""
+        self._check_ready()
+        async with aclosing(self._supervisor.hub.watch()) as changes:
+            async for change in changes:
+                yield change
+
+    async def logs(self, uid: PodUid, container: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
+        """See ElasticBackend."""
+        attempt = self._entry(uid).machine.log_attempt(container, previous=options.previous)
+        with _as_cloud_errors():
+            async with aclosing(self._runtime.logs(uid, container, attempt, options)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def exec(self, uid: PodUid, request: ExecRequest) -> ExecSession:
+        """See ElasticBackend."""
+        attempt = self._entry(uid).machine.running_attempt(request.container)
+        with _as_cloud_errors():
+            return await self._runtime.exec(uid, attempt, request)
+
+    async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
+        """See ElasticBackend."""
+        with _as_cloud_errors():
+            await self._runtime.set_redirects(redirects)
+
+    def _entry(self, uid: PodUid) -> Entry:
+        self._check_ready()
+        entry = self._supervisor.entries.get(uid)
+        if entry is None:
+            raise CloudError(CloudCode.NOT_FOUND, f"there is no instance {uid}")
+        return entry
+
+    def _check_ready(self) -> None:
+        if not self._ready:
+            away = self._supervisor.looks.away
+            text = f"the cloud is not ready yet{': ' + away if away else ''}"
+            raise CloudError(CloudCode.UNAVAILABLE, text, RETRY_AFTER)
+
+
+@contextmanager
+def _as_cloud_errors() -> Iterator[None]:
+    """Turn a fault of the runtime into the cloud's refusal."""
+    try:
+        yield
+    except RuntimeFault as fault:
+        code = _CLOUD_CODES.get(fault.kind, CloudCode.INTERNAL)
+        raise CloudError(code, fault.message, RETRY_AFTER if code is CloudCode.UNAVAILABLE else None) from fault
+
+
+def _check(request: InstanceRequest) -> None:
+    """Refuse a request that makes no sense in any zone."""
+    if request.market is not Market.PAY_AS_YOU_GO:
+        raise CloudError(CloudCode.UNSUPPORTED, f"market: {request.market} is not sold yet")
+    if not any(one.kind is ContainerKind.APP for one in request.containers):
+        raise CloudError(CloudCode.INVALID_PARAMETER, "containers: at least one app container is needed")
+    for what, names in (
+        ("containers", [one.name for one in request.containers]),
+        ("volumes", [one.name for one in request.volumes]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CloudError(CloudCode.INVALID_PARAMETER, f"{what}: {', '.join(twice)} is there more than once")
+    volumes = {one.name for one in request.volumes}
+    for index, one in enumerate(request.containers):
+        missing = [mount.volume for mount in one.mounts if mount.volume not in volumes]
+        if missing:
+            text = f"containers[{index}].mounts: there is no volume {', '.join(missing)}"
+            raise CloudError(CloudCode.INVALID_PARAMETER, text)
