@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv check test test-unit test-integration lock clean
+.PHONY: help venv proto check test test-unit test-integration lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -15,10 +15,14 @@ $(VENV)/.stamp: requirements-dev.lock pyproject.toml deploy/bootstrap.sh
 
 venv: $(VENV)/.stamp ## the Python environment, pinned by version and hash
 
-check: venv ## lint, types, architecture rules
+proto: venv ## write provider/rpc/gen from proto/
+	@$(BIN)/python proto/generate.py
+
+check: venv ## lint, types, architecture rules, generated code
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> mypy"; $(BIN)/mypy
 	@echo "==> import-linter"; $(BIN)/lint-imports --no-cache
+	@echo "==> generated code"; $(BIN)/python proto/generate.py --check
 
 test: test-unit test-integration ## every test there is, set-up included
 

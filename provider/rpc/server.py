@@ -1,0 +1,261 @@
+"""The elastic API served: any ElasticBackend behind proto/elastic/v1, with gRPC's own health and reflection services.
+
+`serve` listens as long as its block runs. A handler knows three ends: the answer; a refusal (CloudError, or a request
+that cannot be read), which crosses as errors.py says; a bug, which is logged with its traceback and answered with
+INTERNAL. A caller that goes away cancels its handler, which closes what it holds (the watch, the log, the command).
+"""
+# ruff: noqa: N802 - the methods' names are the API's verbs
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from provider.cloud.backend import STDERR
+from provider.model.errors import CloudCode, CloudError
+from provider.model.ids import PodUid, ZoneId
+from provider.rpc import convert
+from provider.rpc.batches import Batches
+from provider.rpc.codec import WireError
+from provider.rpc.errors import to_status
+from provider.rpc.gen.elastic.v1 import service_pb2 as pb
+from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
+from provider.rpc.listen import listen
+from provider.rpc.options import SERVER_OPTIONS, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from google.protobuf.message import Message
+
+    from provider.cloud.backend import ElasticBackend, ExecSession
+    from provider.rpc.options import TlsFiles
+
+_log = structlog.get_logger(__name__)
+
+_PAGE: Final = 200
+"""Groups in one response of DescribeContainerGroups."""
+_CHANGES: Final = 128
+"""Most changes in one response of a watch."""
+_LOG_BYTES: Final = 64 * 1024
+_STOP_SECONDS: Final = 1.0
+"""What a call in progress gets to end by itself when the server stops."""
+
+Request = TypeVar("Request", bound="Message")
+Response = TypeVar("Response")
+
+
+@asynccontextmanager
+async def serve(backend: ElasticBackend, address: str, *, tls: TlsFiles | None = None) -> AsyncIterator[str]:
+    """Serve `backend` at `address` while the block runs; yields the address in use (a TCP port 0 is chosen).
+
+    `address` is `unix:/path` (made with mode 0600) or `host:port`. AddressError if it cannot be used: the text says why
+    (in use, too long, TCP that others can reach without TLS).
+    """
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    pb_grpc.add_ContainerGroupsServicer_to_server(_ContainerGroups(backend), server)
+    pb_grpc.add_ZonesServicer_to_server(_Zones(backend), server)
+    names = [pb.DESCRIPTOR.services_by_name[name].full_name for name in ("ContainerGroups", "Zones")]
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    async with listen(server, address, tls) as bound:
+        try:
+            for name in ("", *names):
+                await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+            yield bound
+        finally:
+            await healthy.enter_graceful_shutdown()
+            await server.stop(_STOP_SECONDS)
+
+
+async def _refuse(context: Any, error: Exception) -> NoReturn:
+    """End the call with what `error` means to the caller."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a TaskGroup's wrapping of the one thing that happened
+    if isinstance(error, WireError):
+        error = CloudError(CloudCode.UNSUPPORTED if error.unknown else CloudCode.INVALID_PARAMETER, str(error))
+    if not isinstance(error, CloudError):
+        _log.error("a call failed by a bug", exc_info=error)
+        text = f"{type(error).__name__} in the elastic API's server; its log has the traceback"
+        error = CloudError(CloudCode.INTERNAL, text)
+    await context.abort(*to_status(error))
+    raise AssertionError("abort always raises")
+
+
+def _unary(
+    handler: Callable[[Any, Request], Awaitable[Response]],
+) -> Callable[[Any, Request, Any], Awaitable[Response]]:
+    """Make a method of the service from one that takes the request and returns the response."""
+
+    @wraps(handler)
+    async def handle(self: Any, request: Request, context: Any) -> Response:
+        try:
+            convert.refuse_unknown_fields(request)
+            return await handler(self, request)
+        except Exception as error:  # noqa: BLE001 - told to the caller and, if it is a bug, to the log
+            await _refuse(context, error)
+
+    return handle
+
+
+def _streaming(handler: Callable[[Any, Any, Any], Awaitable[None]]) -> Any:
+    """Make a method of the service from one that writes its responses to the context.
+
+    Any: the generated class knows only generators, and gRPC does not close one whose caller goes away.
+    """
+
+    @wraps(handler)
+    async def handle(self: Any, request: Request, context: Any) -> None:
+        try:
+            await handler(self, request, context)
+        except Exception as error:  # noqa: BLE001 - as in _unary
+            await _refuse(context, error)
+
+    return handle
+
+
+class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
+    """The service ContainerGroups on a backend."""
+
+    def __init__(self, backend: ElasticBackend) -> None:
+        self._backend = backend
+
+    @_unary
+    async def CreateContainerGroup(self, request: pb.CreateContainerGroupRequest) -> pb.CreateContainerGroupResponse:
+        instance = await self._backend.create_instance(convert.INSTANCE_REQUEST.decode(request.spec))
+        return pb.CreateContainerGroupResponse(group=convert.INSTANCE.encode(instance))
+
+    @_unary
+    async def DeleteContainerGroup(self, request: pb.DeleteContainerGroupRequest) -> pb.DeleteContainerGroupResponse:
+        instance = await self._backend.delete_instance(PodUid(request.uid), request.grace)
+        return pb.DeleteContainerGroupResponse(group=convert.INSTANCE.encode(instance))
+
+    @_unary
+    async def ForgetContainerGroup(self, request: pb.ForgetContainerGroupRequest) -> pb.ForgetContainerGroupResponse:
+        await self._backend.forget_instance(PodUid(request.uid))
+        return pb.ForgetContainerGroupResponse()
+
+    @_unary
+    async def UpdateContainerGroup(self, request: pb.UpdateContainerGroupRequest) -> pb.UpdateContainerGroupResponse:
+        files = [convert.FILE_ENTRY.decode(file) for file in request.files]
+        await self._backend.update_files(PodUid(request.uid), request.volume, files)
+        return pb.UpdateContainerGroupResponse()
+
+    @_unary
+    async def DescribeContainerGroup(
+        self, request: pb.DescribeContainerGroupRequest
+    ) -> pb.DescribeContainerGroupResponse:
+        instance = await self._backend.describe_instance(PodUid(request.uid))
+        return pb.DescribeContainerGroupResponse(group=convert.INSTANCE.encode(instance))
+
+    @_streaming
+    async def DescribeContainerGroups(self, request: pb.DescribeContainerGroupsRequest, context: Any) -> None:
+        convert.refuse_unknown_fields(request)
+        zone = ZoneId(request.zone) if request.HasField("zone") else None
+        instances = await self._backend.describe_instances(zone)
+        for first in range(0, len(instances), _PAGE):
+            groups = [convert.INSTANCE.encode(instance) for instance in instances[first : first + _PAGE]]
+            await context.write(pb.DescribeContainerGroupsResponse(groups=groups))
+
+    @_streaming
+    async def WatchContainerGroups(self, requests: AsyncIterator[pb.WatchContainerGroupsRequest], context: Any) -> None:
+        async with aclosing(self._backend.watch()) as source, asyncio.TaskGroup() as group:
+            batches = Batches(source, weigh=lambda _: 1)
+            reading = group.create_task(batches.run())
+            async for request in requests:
+                changes = await batches.take(min(request.max_changes or _CHANGES, _CHANGES))
+                if not changes:
+                    break
+                encoded = [convert.CHANGE.encode(change) for change in changes]
+                await context.write(pb.WatchContainerGroupsResponse(changes=encoded))
+            reading.cancel()
+
+    @_streaming
+    async def DescribeContainerLog(self, request: pb.DescribeContainerLogRequest, context: Any) -> None:
+        convert.refuse_unknown_fields(request)
+        options = convert.LOG_OPTIONS.decode(request.options)
+        logs = self._backend.logs(PodUid(request.uid), request.container, options)
+        async with aclosing(logs) as source, asyncio.TaskGroup() as group:
+            batches = Batches(source, weigh=len)
+            group.create_task(batches.run())
+            while parts := await batches.take(_LOG_BYTES):
+                for piece in pieces(b"".join(parts)):
+                    await context.write(pb.DescribeContainerLogResponse(data=piece))
+
+    @_streaming
+    async def ExecContainerCommand(self, requests: AsyncIterator[pb.ExecContainerCommandRequest], context: Any) -> None:
+        first = await anext(requests, None)
+        if first is None or not first.HasField("start"):
+            raise CloudError(CloudCode.INVALID_PARAMETER, "the first message of an exec has to be `start`")
+        convert.refuse_unknown_fields(first)
+        request = convert.EXEC_REQUEST.decode(first.start.request)
+        session = await self._backend.exec(PodUid(first.start.uid), request)
+        try:
+            await context.write(pb.ExecContainerCommandResponse(started=pb.ExecContainerCommandResponse.Started()))
+            async with asyncio.TaskGroup() as group:
+                feeding = group.create_task(_feed(session, requests))
+                async for stream, data in session.output():
+                    for piece in pieces(data):
+                        await context.write(_output(stream, piece))
+                code = await session.wait()
+                feeding.cancel()
+            await context.write(pb.ExecContainerCommandResponse(exit_code=code))
+        finally:
+            await session.close()
+
+
+def _output(stream: int, data: bytes) -> pb.ExecContainerCommandResponse:
+    if stream == STDERR:
+        return pb.ExecContainerCommandResponse(stderr=data)
+    return pb.ExecContainerCommandResponse(stdout=data)
+
+
+async def _feed(session: ExecSession, requests: AsyncIterator[pb.ExecContainerCommandRequest]) -> None:
+    """Carry the caller's input to the command; the end of the requests is the end of stdin."""
+    open_stdin = True
+    async for message in requests:
+        kind = message.WhichOneof("input")
+        if kind == "stdin":
+            await session.write(message.stdin)
+        elif kind == "close_stdin":
+            open_stdin = False
+            await session.close_stdin()
+        elif kind == "resize":
+            await session.resize(message.resize.width, message.resize.height)
+        else:
+            raise CloudError(
+                CloudCode.UNSUPPORTED, f"input {kind or 'of an unknown kind'} has no place in a running exec"
+            )
+    if open_stdin:
+        await session.close_stdin()
+
+
+class _Zones(pb_grpc.ZonesServicer):
+    """The service Zones on a backend."""
+
+    def __init__(self, backend: ElasticBackend) -> None:
+        self._backend = backend
+
+    @_unary
+    async def DescribeAvailableResource(
+        self, _: pb.DescribeAvailableResourceRequest
+    ) -> pb.DescribeAvailableResourceResponse:
+        zones = await self._backend.describe_zones()
+        return pb.DescribeAvailableResourceResponse(zones=[convert.ZONE_STATUS.encode(zone) for zone in zones])
+
+    @_unary
+    async def DescribeHealth(self, _: pb.DescribeHealthRequest) -> pb.DescribeHealthResponse:
+        return pb.DescribeHealthResponse(health=convert.BACKEND_HEALTH.encode(await self._backend.health()))
+
+    @_unary
+    async def SetRedirects(self, request: pb.SetRedirectsRequest) -> pb.SetRedirectsResponse:
+        await self._backend.set_redirects([convert.REDIRECT.decode(redirect) for redirect in request.redirects])
+        return pb.SetRedirectsResponse()
