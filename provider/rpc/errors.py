@@ -50,6 +50,9 @@ _ON_THE_WAY: Final[Mapping[grpc.StatusCode, tuple[CloudCode, float | None, str]]
 }
 """code, retry_after and what the server did, for a status that did not come from the cloud; INTERNAL otherwise."""
 
+_BROKEN_WRITE: Final = "Internal error from Core"
+"""What grpc.aio makes of a write on a call that the other end, or the connection, has just ended."""
+
 DETAILS_KEY: Final = "grpc-status-details-bin"
 _TYPE_URL: Final = "type.googleapis.com/elastic.v1.ErrorDetail"
 _STATUS_TEXT: Final = 500
@@ -76,6 +79,8 @@ def from_status(code: grpc.StatusCode, text: str, metadata: Iterable[tuple[str, 
     for key, value in metadata:
         if key == DETAILS_KEY and isinstance(value, bytes) and (error := _from_details(value)):
             return error
+    if code is grpc.StatusCode.INTERNAL and text == _BROKEN_WRITE:
+        code = grpc.StatusCode.UNAVAILABLE
     cloud_code, retry_after, what = _ON_THE_WAY.get(code, (CloudCode.INTERNAL, None, "failed"))
     return CloudError(cloud_code, f"the elastic API at {peer} {what} ({code.name}: {text})", retry_after)
 

@@ -87,9 +87,10 @@ class RemoteExec:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 kind = message.WhichOneof("output")
-                if kind == "exit_code":
+                if kind == "exit_code":  # the last; the call itself ends with `close`
                     self._code = message.exit_code
-                elif kind in _STREAMS:
+                    break
+                if kind in _STREAMS:
                     await self._output.put((_STREAMS[kind], getattr(message, kind)))
             if self._code is None:
                 self._failure = self._gone("ended it without an exit code")

@@ -18,13 +18,13 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from provider.cloud.backend import STDERR
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, ZoneId
 from provider.rpc import convert
 from provider.rpc.batches import Batches
 from provider.rpc.codec import WireError
 from provider.rpc.errors import to_status
+from provider.rpc.exec_call import run_exec
 from provider.rpc.gen.elastic.v1 import service_pb2 as pb
 from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
 from provider.rpc.listen import listen
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from provider.cloud.backend import ElasticBackend, ExecSession
+    from provider.cloud.backend import ElasticBackend
     from provider.rpc.options import TlsFiles
 
 _log = structlog.get_logger(__name__)
@@ -82,6 +82,8 @@ async def _refuse(context: Any, error: Exception) -> NoReturn:
         error = error.exceptions[0]  # a TaskGroup's wrapping of the one thing that happened
     if isinstance(error, WireError):
         error = CloudError(CloudCode.UNSUPPORTED if error.unknown else CloudCode.INVALID_PARAMETER, str(error))
+    if context.done():
+        raise asyncio.CancelledError from error  # nobody is there to be told: the caller went away first
     if not isinstance(error, CloudError):
         _log.error("a call failed by a bug", exc_info=error)
         text = f"{type(error).__name__} in the elastic API's server; its log has the traceback"
@@ -198,44 +200,7 @@ class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
         convert.refuse_unknown_fields(first)
         request = convert.EXEC_REQUEST.decode(first.start.request)
         session = await self._backend.exec(PodUid(first.start.uid), request)
-        try:
-            await context.write(pb.ExecContainerCommandResponse(started=pb.ExecContainerCommandResponse.Started()))
-            async with asyncio.TaskGroup() as group:
-                feeding = group.create_task(_feed(session, requests))
-                async for stream, data in session.output():
-                    for piece in pieces(data):
-                        await context.write(_output(stream, piece))
-                code = await session.wait()
-                feeding.cancel()
-            await context.write(pb.ExecContainerCommandResponse(exit_code=code))
-        finally:
-            await session.close()
-
-
-def _output(stream: int, data: bytes) -> pb.ExecContainerCommandResponse:
-    if stream == STDERR:
-        return pb.ExecContainerCommandResponse(stderr=data)
-    return pb.ExecContainerCommandResponse(stdout=data)
-
-
-async def _feed(session: ExecSession, requests: AsyncIterator[pb.ExecContainerCommandRequest]) -> None:
-    """Carry the caller's input to the command; the end of the requests is the end of stdin."""
-    open_stdin = True
-    async for message in requests:
-        kind = message.WhichOneof("input")
-        if kind == "stdin":
-            await session.write(message.stdin)
-        elif kind == "close_stdin":
-            open_stdin = False
-            await session.close_stdin()
-        elif kind == "resize":
-            await session.resize(message.resize.width, message.resize.height)
-        else:
-            raise CloudError(
-                CloudCode.UNSUPPORTED, f"input {kind or 'of an unknown kind'} has no place in a running exec"
-            )
-    if open_stdin:
-        await session.close_stdin()
+        await run_exec(session, requests, context)
 
 
 class _Zones(pb_grpc.ZonesServicer):

@@ -47,6 +47,9 @@ class Session:
                 while True:
                     self.sent += 64 * 1024
                     yield STDOUT, b"x" * 64 * 1024
+            case "brief":
+                await self._lines.get()
+                yield STDOUT, b"y" * 1_000_000
             case "big":
                 yield STDOUT, b"y" * 3_000_000
             case "fail":

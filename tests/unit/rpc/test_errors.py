@@ -84,6 +84,12 @@ def test_a_status_from_the_way_names_the_server(
     assert "some text" in error.message
 
 
+def test_a_write_on_a_broken_call_is_no_internal_error() -> None:
+    error = from_status(grpc.StatusCode.INTERNAL, "Internal error from Core", (), "host:1")
+    assert error.code is CloudCode.UNAVAILABLE
+    assert from_status(grpc.StatusCode.INTERNAL, "another", (), "host:1").code is CloudCode.INTERNAL
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -44,7 +44,8 @@ async def collect(source: Any, into: list[Any]) -> None:
 
 async def feed_for_ever(session: ExecSession) -> None:
     while True:
-        await session.write(bytes(1 << 20))
+        await session.write(bytes(1 << 18))
+        await _turns(1)  # a write to a command that has ended does not wait
 
 
 CALLS: list[tuple[Callable[[RemoteBackend], Awaitable[Any]], tuple[Any, ...]]] = [
@@ -255,6 +256,17 @@ async def test_stdin_and_both_outputs_cross_with_half_close(remote: RemoteBacken
     await session.close()
     await session.close()
     await asyncio.wait_for(backend.sessions[0].closed.wait(), 10)
+
+
+async def test_a_command_that_ends_while_stdin_comes_in_loses_nothing(remote: RemoteBackend, backend: Any) -> None:
+    for _ in range(20):
+        session = await remote.exec(UID, ExecRequest(container="main", command=("brief",), stdin=True))
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed_for_ever(session))
+            assert sum([len(data) async for _, data in session.output()]) == 1_000_000
+            assert await session.wait() == 7
+            feeding.cancel()
+        await session.close()
 
 
 async def test_the_exit_code_may_be_asked_for_before_the_output(remote: RemoteBackend, backend: Any) -> None:

@@ -157,8 +157,9 @@ class ContainerGroupsServicer:
 
     def ExecContainerCommand(self, request_iterator, context):
         """Runs a command in a running container. The first request is `start`; the first response is `started`, then output,
-        then `exit_code`, which is the last. The end of the requests is the end of stdin. A cancelled call kills the
-        command. InvalidContainerGroup.NotFound, IncorrectStatus (not running).
+        then `exit_code`, which is the last; the call then ends as soon as the requests do. The end of the requests is the
+        end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
+        InvalidContainerGroup.NotFound, IncorrectStatus (not running).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

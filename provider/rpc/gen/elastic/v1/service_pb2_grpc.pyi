@@ -75,8 +75,9 @@ class ContainerGroupsStub:
     """
     ExecContainerCommand: _grpc.StreamStreamMultiCallable[_service_pb2.ExecContainerCommandRequest, _service_pb2.ExecContainerCommandResponse]
     """Runs a command in a running container. The first request is `start`; the first response is `started`, then output,
-    then `exit_code`, which is the last. The end of the requests is the end of stdin. A cancelled call kills the
-    command. InvalidContainerGroup.NotFound, IncorrectStatus (not running).
+    then `exit_code`, which is the last; the call then ends as soon as the requests do. The end of the requests is the
+    end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
+    InvalidContainerGroup.NotFound, IncorrectStatus (not running).
     """
 
 @_typing.type_check_only
@@ -121,8 +122,9 @@ class ContainerGroupsAsyncStub(ContainerGroupsStub):
     """
     ExecContainerCommand: _aio.StreamStreamMultiCallable[_service_pb2.ExecContainerCommandRequest, _service_pb2.ExecContainerCommandResponse]  # type: ignore[assignment]
     """Runs a command in a running container. The first request is `start`; the first response is `started`, then output,
-    then `exit_code`, which is the last. The end of the requests is the end of stdin. A cancelled call kills the
-    command. InvalidContainerGroup.NotFound, IncorrectStatus (not running).
+    then `exit_code`, which is the last; the call then ends as soon as the requests do. The end of the requests is the
+    end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
+    InvalidContainerGroup.NotFound, IncorrectStatus (not running).
     """
 
 class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
@@ -218,8 +220,9 @@ class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.ExecContainerCommandResponse], _abc.AsyncIterator[_service_pb2.ExecContainerCommandResponse]]:
         """Runs a command in a running container. The first request is `start`; the first response is `started`, then output,
-        then `exit_code`, which is the last. The end of the requests is the end of stdin. A cancelled call kills the
-        command. InvalidContainerGroup.NotFound, IncorrectStatus (not running).
+        then `exit_code`, which is the last; the call then ends as soon as the requests do. The end of the requests is the
+        end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
+        InvalidContainerGroup.NotFound, IncorrectStatus (not running).
         """
 
 def add_ContainerGroupsServicer_to_server(servicer: ContainerGroupsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
