@@ -48,6 +48,8 @@ class FaultKind(StrEnum):
     SANDBOX = "FailedCreatePodSandBox"
     MOUNT = "FailedMount"
     UNSUPPORTED = "Unsupported"
+    REFUSED = "EngineRefused"
+    """the engine answered no to a stop, a removal or a question: trying again unchanged may well end the same."""
     UNAVAILABLE = "Unavailable"
     """the engine is away: keep, wait, try again; never the pod's fault."""
 

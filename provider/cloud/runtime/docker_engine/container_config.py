@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _CPU_PERIOD = 100_000
 _MINIMUM_QUOTA = 1_000
 _MINIMUM_SHARES = 2
+_LOG_SIZE, _LOG_FILES = "10m", "5"
+"""kubelet: containerLogMaxSize 10Mi, containerLogMaxFiles 5."""
 
 
 class Bind(Struct, frozen=True):
@@ -33,13 +35,26 @@ def mac_address(address: str) -> str:
     return "02:42:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
 
 
-def sandbox_config(installation: str, spec: SandboxSpec, image: str, network: str, cgroup: str = "") -> dict[str, Any]:
-    """Return the body for an instance's pause container at its fixed address on the vSwitch's network."""
+def sandbox_config(
+    installation: str,
+    spec: SandboxSpec,
+    image: str,
+    network: str,
+    cgroup: str = "",
+    *,
+    mac_of_endpoint: bool = False,
+) -> dict[str, Any]:
+    """Return the body for an instance's pause container at its fixed address on the vSwitch's network.
+
+    `mac_of_endpoint`: API 1.44 and later take the MAC address of an endpoint, earlier ones that of the container.
+    """
+    mac = {"MacAddress": mac_address(spec.address)}
+    endpoint = {"IPAMConfig": {"IPv4Address": spec.address}, **(mac if mac_of_endpoint else {})}
     return {
         "Image": image,
         "Hostname": spec.hostname,
-        "Domainname": spec.domain,
-        "MacAddress": mac_address(spec.address),
+        **({} if mac_of_endpoint else mac),
+        "Healthcheck": {"Test": ["NONE"]},
         "Labels": encode_sandbox(installation, spec),
         "HostConfig": {
             "NetworkMode": network,
@@ -47,7 +62,7 @@ def sandbox_config(installation: str, spec: SandboxSpec, image: str, network: st
             "CgroupParent": cgroup,
             "LogConfig": {"Type": "none"},
         },
-        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": spec.address}}}},
+        "NetworkingConfig": {"EndpointsConfig": {network: endpoint}},
     }
 
 
@@ -58,8 +73,15 @@ def container_config(
     binds: Sequence[Bind] = (),
     cgroup: str = "",
     image_user: str = "",
+    *,
+    most_cpu: int = 0,
+    fs_group: int | None = None,
 ) -> dict[str, Any]:
-    """Return the body for one attempt that joins the sandbox; `image_user` goes with runAsGroup without runAsUser."""
+    """Return the body for one attempt that joins the sandbox.
+
+    `image_user` goes with runAsGroup without runAsUser. `most_cpu`: what the cgroup above has (milli-cores, 0: no
+    end); cgroup v1 refuses a quota above it. `fs_group` is one more group of the container's processes (kubelet).
+    """
     container = spec.container
     body: dict[str, Any] = {
         "Image": spec.image_id or container.image,
@@ -75,13 +97,13 @@ def container_config(
             "NetworkMode": f"container:{sandbox}",
             "IpcMode": f"container:{sandbox}",
             "CgroupParent": cgroup,
-            "LogConfig": {"Type": "json-file"},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": _LOG_SIZE, "max-file": _LOG_FILES}},
             "Mounts": [
                 {"Type": "bind", "Source": bind.source, "Target": bind.target, "ReadOnly": bind.read_only}
                 for bind in binds
             ],
-            **_resources(container),
-            **_security(container),
+            **_resources(container, most_cpu),
+            **_security(container, fs_group),
         },
     }
     if container.command is not None:
@@ -99,19 +121,21 @@ def _user(container: ContainerSpec, image_user: str) -> str:
     return "" if user is None else name
 
 
-def _resources(container: ContainerSpec) -> dict[str, Any]:
+def _resources(container: ContainerSpec, most_cpu: int) -> dict[str, Any]:
     """CpuQuota, not NanoCpus: the engine refuses more NanoCpus than the host has. No swap, as in a kubelet's pod."""
     asked = {"CpuShares": max(_MINIMUM_SHARES, container.cpu_request * 1024 // 1000)}
     if container.cpu_limit is not None:
-        quota = max(_MINIMUM_QUOTA, container.cpu_limit * _CPU_PERIOD // 1000)
+        limit = min(container.cpu_limit, most_cpu) if most_cpu else container.cpu_limit
+        quota = max(_MINIMUM_QUOTA, limit * _CPU_PERIOD // 1000)
         asked |= {"CpuPeriod": _CPU_PERIOD, "CpuQuota": quota}
     if container.memory_limit is not None:
         asked |= {"Memory": container.memory_limit, "MemorySwap": container.memory_limit}
     return asked
 
 
-def _security(container: ContainerSpec) -> dict[str, Any]:
+def _security(container: ContainerSpec, fs_group: int | None) -> dict[str, Any]:
     security = container.security
+    groups = dict.fromkeys([*security.supplemental_groups, *([] if fs_group is None else [fs_group])])
     options = [] if security.allow_privilege_escalation or security.privileged else ["no-new-privileges"]
     if security.seccomp:
         options.append(f"seccomp={security.seccomp}")
@@ -120,6 +144,6 @@ def _security(container: ContainerSpec) -> dict[str, Any]:
         "ReadonlyRootfs": security.read_only_root,
         "CapAdd": list(security.cap_add),
         "CapDrop": list(security.cap_drop),
-        "GroupAdd": [str(group) for group in security.supplemental_groups],
+        "GroupAdd": [str(group) for group in groups],
         "SecurityOpt": options,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -24,20 +25,20 @@ _PREFIX = "..v"
 
 
 def write_files(root: Path, files: Sequence[FileEntry], group: int | None = None) -> None:
-    """Make `root` show exactly these files; `group` is fsGroup, which may then read what the owner may.
+    """Make `root` show exactly these files; `group` is fsGroup, which then owns and may read them.
 
     ValueError for a path that is absolute, empty, leaves the volume, or begins with `..`; nothing is written then.
     """
     wanted = {_checked(entry.path): entry for entry in files}
     root.mkdir(parents=True, exist_ok=True)
-    if _same(root, wanted):
+    if _same(root, wanted, group):
         return
     old = root / _DATA
     previous = os.readlink(old) if old.is_symlink() else None  # noqa: PTH115 - the link's own text is wanted
     version = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-    version.chmod(0o755)
     for path, entry in wanted.items():
         _write(version, path, entry, group)
+    _open_directories(version, group)
     temporary = root / _NEW_DATA
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(version.name)
@@ -57,28 +58,40 @@ def _checked(text: str) -> PurePosixPath:
     return path
 
 
-def _same(root: Path, wanted: dict[PurePosixPath, FileEntry]) -> bool:
+def _same(root: Path, wanted: dict[PurePosixPath, FileEntry], group: int | None) -> bool:
     data = root / _DATA
     if not data.is_dir():
         return False
     present = {PurePosixPath(found.relative_to(data).as_posix()) for found in data.rglob("*") if found.is_file()}
     return present == set(wanted) and all(
         (data / path).read_bytes() == entry.content
-        and (data / path).stat().st_mode & 0o700 == entry.mode & 0o700
+        and stat.S_IMODE((data / path).stat().st_mode) == _mode(entry, group)
+        and (group is None or (data / path).stat().st_gid == group)
         and (root / path.parts[0]).is_symlink()
         for path, entry in wanted.items()
     )
+
+
+def _mode(entry: FileEntry, group: int | None) -> int:
+    """Return a file's permissions: the group of a volume that containers cannot write to may read (volume_linux.go)."""
+    return entry.mode if group is None else entry.mode | 0o440
 
 
 def _write(version: Path, path: PurePosixPath, entry: FileEntry, group: int | None) -> None:
     target = version / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(entry.content)
-    mode = entry.mode
     if group is not None:
         os.chown(target, -1, group)
-        mode |= (mode & 0o600) >> 3  # kubernetes pkg/volume/volume_linux.go: the group gets rw as the owner has it
-    target.chmod(mode)
+    target.chmod(_mode(entry, group))
+
+
+def _open_directories(version: Path, group: int | None) -> None:
+    """Let everybody into the directories, whatever the umask; with a group, as the kubelet gives them to it."""
+    for directory in (version, *(found for found in version.rglob("*") if found.is_dir())):
+        if group is not None:
+            os.chown(directory, -1, group)
+        directory.chmod(0o755 if group is None else 0o2755)
 
 
 def _link_names(root: Path, names: set[str]) -> None:

@@ -142,3 +142,14 @@ def decode(labels: Mapping[str, str], installation: str) -> SandboxLabels | Cont
         )
     except KeyError as error:
         raise ValueError(f"a {role} of installation {installation} has no label {error}") from error
+
+
+def uid_label(uid: PodUid) -> dict[str, str]:
+    """Return the label that every container of an instance has, for a filter."""
+    return {_UID: uid}
+
+
+def uid_of(labels: Mapping[str, str]) -> PodUid | None:
+    """Return the instance that an engine's object belongs to, None if to none."""
+    uid = labels.get(_UID)
+    return None if uid is None else PodUid(uid)

@@ -52,9 +52,23 @@ def test_what_a_crash_left_is_taken_away(tmp_path: Path) -> None:
     assert not (tmp_path / "..vstray").exists()
 
 
-def test_the_group_may_what_the_owner_may(tmp_path: Path) -> None:
-    write_files(tmp_path, [FileEntry("a", b"1", 0o600)], group=os.getgid())
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o660
+def test_the_group_may_read(tmp_path: Path) -> None:
+    write_files(tmp_path, [FileEntry("a", b"1", 0o600), FileEntry("d/b", b"2", 0o200)], group=os.getgid())
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "d/b").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "d").stat().st_mode & 0o7777 == 0o2755
+
+
+@pytest.mark.parametrize("group", [None, os.getgid()])
+def test_a_change_of_mode_alone_is_applied(tmp_path: Path, group: int | None) -> None:
+    write_files(tmp_path, [FileEntry("a", b"1", 0o640)], group)
+    before = (tmp_path / "..data").readlink()
+    write_files(tmp_path, [FileEntry("a", b"1", 0o644)], group)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    changed = (tmp_path / "..data").readlink()
+    assert changed != before
+    write_files(tmp_path, [FileEntry("a", b"1", 0o644)], group)
+    assert (tmp_path / "..data").readlink() == changed
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../../x", "..data"])

@@ -1,0 +1,94 @@
+"""Which instances are worth a look now: the engine's events, followed for ever. Hints only, never state."""
+
+from __future__ import annotations
+
+import json
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.client import json_lines, stream
+from provider.cloud.runtime.docker_engine.engine import faults
+from provider.cloud.runtime.docker_engine.labels import INSTALLATION, uid_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    import aiohttp
+    from aiodocker import Docker
+
+    from provider.clock import Clock
+    from provider.model.ids import PodUid
+
+_EVENTS = ("die",)
+"""What is done on request (create, start, remove) is told by its own answer; an end comes by itself."""
+_SHORTEST, _LONGEST = 0.2, 10.0
+_log = structlog.get_logger(__name__)
+
+
+class Hints:
+    """The events of one installation's containers. `ended` is told the ID of each that has ended, `gap` of a break."""
+
+    def __init__(
+        self,
+        client: Docker,
+        installation: str,
+        clock: Clock,
+        ended: Callable[[str], None],
+        gap: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._installation = installation
+        self._clock = clock
+        self._ended = ended
+        self._gap = gap
+        self._response: aiohttp.ClientResponse | None = None
+        self._since = ""
+        self._closed = False
+
+    def close(self) -> None:
+        """End the stream, and whoever follows it."""
+        self._closed = True
+        if self._response is not None:
+            self._response.close()
+
+    async def follow(self) -> AsyncGenerator[PodUid, None]:
+        """Yield UIDs; a connection that breaks is made anew, and what the engine still knows is told then."""
+        pause = _SHORTEST
+        while not self._closed:
+            try:
+                async for event in self._stream():
+                    pause = _SHORTEST
+                    uid = self._absorb(event)
+                    if uid is not None:
+                        yield uid
+            except RuntimeFault as fault:
+                if not self._closed:
+                    _log.warning("the engine's events broke off", reason=fault.message, again_in_seconds=pause)
+            self._gap()
+            if not self._closed:
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, _LONGEST)
+
+    async def _stream(self) -> AsyncGenerator[dict[str, Any], None]:
+        label = f"{INSTALLATION}={self._installation}"
+        filters = {"type": ["container"], "event": list(_EVENTS), "label": [label]}
+        parameters = {"filters": json.dumps(filters), **({"since": self._since} if self._since else {})}
+        with faults(FaultKind.UNAVAILABLE):
+            async with stream(self._client, "GET", "events", parameters) as response:
+                self._response = response
+                if not self._since:  # by the engine's clock: what happens during a break is told after it
+                    self._since = str(int(parsedate_to_datetime(response.headers["Date"]).timestamp()))
+                try:
+                    async for event in json_lines(response):
+                        yield event
+                finally:
+                    self._response = None
+
+    def _absorb(self, event: dict[str, Any]) -> PodUid | None:
+        seconds, nanoseconds = divmod(int(event["timeNano"]), 10**9)
+        self._since = f"{seconds}.{nanoseconds + 1:09d}"
+        self._ended(str(event["Actor"]["ID"]))
+        return uid_of(event["Actor"]["Attributes"])

@@ -1,0 +1,74 @@
+"""Takes away everything of one installation, for `zonelet down`, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.engine import Engine, first_fault
+from provider.cloud.runtime.docker_engine.host import look_at_host
+from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+from provider.cloud.runtime.docker_engine.zone_networks import remove_networks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiodocker import Docker
+
+    from provider.clock import Clock
+
+_AT_ONCE = 8
+_CGROUP_TRIES, _CGROUP_PAUSE = 50, 0.1
+
+
+class Removed(Struct, frozen=True):
+    """How much there was."""
+
+    containers: int
+    instances: int
+
+
+async def remove_installation(client: Docker, installation: str, state_dir: Path, *, clock: Clock) -> Removed:
+    """Remove containers (pods' and routers'), networks, mounts, directories and cgroups of this installation.
+
+    Nothing that lacks its label or name is touched. May be repeated. RuntimeFault REFUSED or UNAVAILABLE when the
+    engine does not let go of something; what could be removed is removed then.
+    """
+    engine = Engine(client, installation, clock)
+    containers = await engine.relist()
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def remove(container_id: str) -> None:
+        async with limit:
+            await engine.remove(container_id)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for row in containers:
+                group.create_task(remove(row["Id"]))
+    except* RuntimeFault as faults:
+        raise first_fault(faults) from None
+    await remove_networks(client, installation)
+    await _remove_cgroups(client, installation, clock)
+    return Removed(len(containers), await asyncio.to_thread(_remove_directories, state_dir))
+
+
+def _remove_directories(state_dir: Path) -> int:
+    store = InstanceStore(state_dir)
+    uids = store.uids()
+    for uid in uids:
+        store.remove(uid)
+    return len(uids)
+
+
+async def _remove_cgroups(client: Docker, installation: str, clock: Clock) -> None:
+    host = await look_at_host(client, cpu_reserve=0, memory_share=1)
+    cgroups = host.cgroups(installation)
+    for _ in range(_CGROUP_TRIES):
+        if await asyncio.to_thread(cgroups.remove_all):
+            return
+        await clock.sleep(_CGROUP_PAUSE)
+    raise RuntimeFault(FaultKind.REFUSED, f"processes are still in the cgroups of installation {installation}")

@@ -1,0 +1,114 @@
+"""An instance as a whole: its directory, cgroup and pause container, made, released and removed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.cgroups import Limits
+from provider.cloud.runtime.docker_engine.container_config import sandbox_config
+from provider.cloud.runtime.docker_engine.engine import first_fault
+from provider.cloud.runtime.docker_engine.labels import uid_label
+from provider.cloud.runtime.docker_engine.naming import sandbox_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provider.clock import Clock
+    from provider.cloud.runtime.base import SandboxSpec
+    from provider.cloud.runtime.docker_engine.cgroups import Cgroups
+    from provider.cloud.runtime.docker_engine.engine import Engine
+    from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+    from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
+    from provider.model.ids import PodUid
+
+T = TypeVar("T")
+
+_CGROUP_TRIES, _CGROUP_PAUSE = 50, 0.1
+
+
+class Sandboxes:
+    """The instances of one installation."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        installation: str,
+        store: InstanceStore,
+        cgroups: Cgroups,
+        networks: ZoneNetworks,
+        clock: Clock,
+        *,
+        pause_image: str,
+        mac_of_endpoint: bool,
+    ) -> None:
+        self._engine = engine
+        self._installation = installation
+        self._store = store
+        self._cgroups = cgroups
+        self._networks = networks
+        self._clock = clock
+        self._pause_image = pause_image
+        self._mac_of_endpoint = mac_of_endpoint
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Make all of it, or find it. RuntimeFault SANDBOX, MOUNT, UNAVAILABLE."""
+        config = sandbox_config(
+            self._installation,
+            spec,
+            self._pause_image,
+            self._networks.network_of(spec.zone, spec.vswitch),
+            self._cgroups.parent(spec.uid),
+            mac_of_endpoint=self._mac_of_endpoint,
+        )
+        await asyncio.to_thread(self._prepare, spec)
+        name = sandbox_name(self._installation, spec.uid)
+        made = await self._engine.make(name, config, FaultKind.SANDBOX)
+        status = "created" if made.inspected is None else made.inspected["State"]["Status"]
+        if status == "dead":  # a removal that failed half-way
+            await self._engine.remove(made.id)
+            made = await self._engine.make(name, config, FaultKind.SANDBOX)
+        if status != "running":
+            await self._engine.start(made.id, FaultKind.SANDBOX)
+
+    def _prepare(self, spec: SandboxSpec) -> None:
+        """Do what is to be done on the host. Blocking."""
+        self._store.prepare(spec)
+        try:
+            self._cgroups.make(spec.uid, Limits(spec.cpu, spec.memory))
+        except OSError as error:
+            raise RuntimeFault(FaultKind.SANDBOX, f"the cgroup of instance {spec.uid}: {error}") from error
+
+    async def release(self, uid: PodUid) -> None:
+        """Remove pause container, cgroup and volumes. RuntimeFault REFUSED, UNAVAILABLE."""
+        await self._engine.remove(sandbox_name(self._installation, uid))
+        await self._remove_cgroup(uid)
+        await self._on_host(self._store.release, uid)
+
+    async def remove(self, uid: PodUid) -> None:
+        """Remove everything. RuntimeFault REFUSED, UNAVAILABLE."""
+        rows = await self._engine.relist(**uid_label(uid))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for row in rows:
+                    group.create_task(self._engine.remove(row["Id"]))
+        except* RuntimeFault as faults:
+            raise first_fault(faults) from None
+        await self._remove_cgroup(uid)
+        await self._on_host(self._store.remove, uid)
+
+    async def _remove_cgroup(self, uid: PodUid) -> None:
+        """Wait for its processes: a killed one may take a moment to leave."""
+        for _ in range(_CGROUP_TRIES):
+            if await self._on_host(self._cgroups.remove, uid):
+                return
+            await self._clock.sleep(_CGROUP_PAUSE)
+        raise RuntimeFault(FaultKind.REFUSED, f"processes are still in the cgroup of instance {uid}")
+
+    @staticmethod
+    async def _on_host(act: Callable[[PodUid], T], uid: PodUid) -> T:
+        try:
+            return await asyncio.to_thread(act, uid)
+        except OSError as error:
+            raise RuntimeFault(FaultKind.REFUSED, f"what instance {uid} has on the host: {error}") from error

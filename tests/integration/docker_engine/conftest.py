@@ -1,0 +1,123 @@
+"""A DockerRuntime on the machine's real engine, on one plain network, with everything of it gone afterwards."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiodocker import Docker
+
+from provider.clock import SystemClock
+from provider.cloud.runtime.base import RunSpec, SandboxSpec
+from provider.cloud.runtime.docker_engine.cgroups import host_hierarchies, remove_tree
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.engine import Engine
+from provider.cloud.runtime.docker_engine.host_mounts import mounts_below, unmount
+from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
+from provider.model.capacity import Zone
+from provider.model.ids import PodUid, VSwitchId, ZoneId
+from provider.model.instance import ContainerSpec
+
+SUBNET, GATEWAY = "10.213.100.0/24", "10.213.100.1"
+ZONE = ZoneId("zone-a")
+
+
+class OneNetwork:
+    """What the runtime asks of ZoneNetworks to make sandboxes: one network for all."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.zones: list[Zone] = []
+
+    async def ensure(self, zones: list[Zone]) -> None:
+        self.zones = list(zones)
+
+    def network_of(self, zone: ZoneId, vswitch: VSwitchId) -> str:
+        return self.name
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Docker]:
+    async with open_client("unix:///var/run/docker.sock") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def plain_network(client: Docker) -> AsyncIterator[str]:
+    name = f"docker-{uuid.uuid4().hex[:8]}"
+    pool = {"Subnet": SUBNET, "Gateway": GATEWAY}
+    network = await client.networks.create({"Name": name, "Driver": "bridge", "IPAM": {"Config": [pool]}})
+    yield name
+    await network.delete()
+
+
+@pytest.fixture
+async def installation(client: Docker, plain_network: str, tmp_path: Path) -> AsyncIterator[str]:
+    """The name of an installation of which nothing is left afterwards, whatever a test did."""
+    name = plain_network
+    yield name
+    engine = Engine(client, name)
+    for row in await engine.relist():
+        await engine.remove(row["Id"])
+    assert remove_tree(host_hierarchies(), f"zonelet-{name}")
+    for point in mounts_below(tmp_path):
+        unmount(point)
+
+
+@pytest.fixture
+async def make_runtime(client: Docker, installation: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Start runtimes of the same installation, as after a restart of the provider."""
+    made: list[DockerRuntime] = []
+
+    async def make(**arguments: Any) -> DockerRuntime:
+        networks: Any = OneNetwork(installation)
+        runtime = DockerRuntime(client, installation, tmp_path, networks, clock=SystemClock(), **arguments)
+        await runtime.start([])
+        made.append(runtime)
+        return runtime
+
+    yield make
+    for runtime in made:
+        await runtime.close()
+
+
+@pytest.fixture
+async def runtime(make_runtime: Callable[..., Any]) -> DockerRuntime:
+    made: DockerRuntime = await make_runtime()
+    return made
+
+
+@pytest.fixture
+def sandbox_spec() -> Callable[..., SandboxSpec]:
+    def make(uid: str = "u-1", host: int = 9, **fields: Any) -> SandboxSpec:
+        return SandboxSpec(
+            uid=PodUid(uid),
+            zone=ZONE,
+            vswitch=VSwitchId("vsw-0"),
+            address=f"10.213.100.{host}",
+            name="pod",
+            namespace="default",
+            hostname="pod",
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture
+def run_spec() -> Callable[..., RunSpec]:
+    def make(*command: str, uid: str = "u-1", name: str = "main", attempt: int = 0, **fields: Any) -> RunSpec:
+        env = fields.pop("env", ())
+        container = ContainerSpec(name=name, image="busybox:latest", command=command or None, **fields)
+        return RunSpec(uid=PodUid(uid), zone=ZONE, attempt=attempt, container=container, env=env)
+
+    return make
+
+
+@pytest.fixture
+def shell(run_spec: Callable[..., RunSpec]) -> Callable[..., RunSpec]:
+    def make(script: str, **fields: Any) -> RunSpec:
+        return run_spec("sh", "-c", script, **fields)
+
+    return make
