@@ -16,7 +16,7 @@ import structlog
 from provider.kube.connection import Connection, KubeConfigError, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from provider.kube.transport import Transport
 
@@ -76,8 +76,11 @@ class KubeApi(Protocol):
         """DELETE `path`, only if UID and resourceVersion still are the given ones (else 409)."""
         ...
 
-    def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncIterator[Json]:
-        """Yield `{"type", "object"}` lines until the server ends the watch; silence over `idle_seconds` is an error."""
+    def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncGenerator[Json, None]:
+        """Yield `{"type", "object"}` lines until the server ends the watch; silence over `idle_seconds` is an error.
+
+        Who stops reading early closes it (contextlib.aclosing), or its connection stays until the collector comes.
+        """
         ...
 
 
@@ -167,7 +170,7 @@ class HttpKubeApi:
             body["gracePeriodSeconds"] = grace_seconds
         return await self._request("DELETE", path, None, body)
 
-    async def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncIterator[Json]:
+    async def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncGenerator[Json, None]:
         """See KubeApi."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=idle_seconds)
         transport = self._open()

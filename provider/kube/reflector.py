@@ -6,6 +6,7 @@ bookmarks, 410 relists); a jittered back-off after failures.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
@@ -84,10 +85,11 @@ class Reflector:
             "timeoutSeconds": str(seconds),
         }
         lines = 0
-        async for line in self._api.watch(self._path, query, seconds + IDLE_GRACE_SECONDS):
-            await self._take(line["type"], line["object"])
-            lines += 1
-            self._failures = 0
+        async with aclosing(self._api.watch(self._path, query, seconds + IDLE_GRACE_SECONDS)) as watch:
+            async for line in watch:
+                await self._take(line["type"], line["object"])
+                lines += 1
+                self._failures = 0
         if lines == 0:
             # A server that ends watches at once must not be asked in a tight loop.
             await self._clock.sleep(self._random.uniform(BACKOFF_FIRST_SECONDS, 2 * BACKOFF_FIRST_SECONDS))
