@@ -25,6 +25,7 @@ def log_options(query: Mapping[str, str], now: float) -> LogOptions:
     Raises LogQueryError. Rules: k8s.io/apimachinery conversion of query parameters (every value of a bool but "0" and
     "false" is true) and pkg/apis/core/validation ValidatePodLogOptions (the lower bounds, one `since` at most).
     """
+    _check_stream(query.get("stream", ""))
     since_seconds = _number(query, "sinceSeconds", at_least=1)
     since_time = query.get("sinceTime", "")
     if since_seconds is not None and since_time:
@@ -38,6 +39,14 @@ def log_options(query: Mapping[str, str], now: float) -> LogOptions:
         since=since,
         limit_bytes=_number(query, "limitBytes", at_least=1),
     )
+
+
+def _check_stream(stream: str) -> None:
+    """Refuse one stream alone, as a kubelet does without the alpha feature PodLogsQuerySplitStreams."""
+    if stream in ("Stdout", "Stderr"):
+        raise LogQueryError(400, f'unable to return the given log stream: "{stream}": only both together are kept')
+    if stream not in ("", "All"):
+        raise LogQueryError(422, f'stream: "{stream}" is none of All, Stdout, Stderr')
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

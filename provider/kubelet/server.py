@@ -99,7 +99,11 @@ async def serving(app: web.Application, listener: socket.socket, context: ssl.SS
         await web.SockSite(runner, listener, ssl_context=context, backlog=128).start()
         yield
     finally:
+        open_still = [] if runner.server is None else [each.transport for each in runner.server.connections]
         await runner.cleanup()
+        for transport in open_still:  # a close waits up to 30 s for the peer's, which nobody reads any more
+            if transport is not None:
+                transport.abort()
 
 
 class _Port:

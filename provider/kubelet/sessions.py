@@ -9,7 +9,7 @@ one piece is held here, the transports hold their sockets' buffers.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from provider.clock import Clock
 
 log = structlog.get_logger(__name__)
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 IDLE_SECONDS: Final = 4 * 3600.0
 """The kubelet's streamingConnectionIdleTimeout; a ping that is answered is a sign of life, as it is upstream."""
@@ -86,9 +88,9 @@ async def run_session(
             watch.cancel()
         await _limited(channels.end(), LINGER_SECONDS, clock)
     except* ConnectionError as errors:
-        log.debug("exec.client_gone", container=request.container, error=str(errors.exceptions[0]))
+        log.debug("exec.client_gone", container=request.container, error=str(_first(errors)))
     except* ChannelError as errors:
-        log.warning("exec.protocol", container=request.container, error=str(errors.exceptions[0]))
+        log.warning("exec.protocol", container=request.container, error=str(_first(errors)))
     finally:
         channels.abort()
 
@@ -105,7 +107,7 @@ async def _converse(channels: Channels, start: Callable[[], Awaitable[ExecSessio
             status = exit_status(channels.protocol, await session.wait())
             listener.cancel()
     except* CloudError as errors:
-        message = next(iter(_leaves(errors))).message
+        message = _first(errors).message
         log.warning("exec.failed", container=request.container, error=message)
         status = error_status(channels.protocol, f"error executing command in container: {message}")
     finally:
@@ -184,9 +186,7 @@ class _Over(Exception):  # noqa: N818 - ends the other task of a pair
     pass
 
 
-def _leaves(group: BaseExceptionGroup[CloudError]) -> list[CloudError]:
-    """Return the plain errors of a group of groups."""
-    found: list[CloudError] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def _first(group: BaseExceptionGroup[_Error]) -> _Error:
+    """Return the first plain error of a group of groups."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -17,7 +17,7 @@ def test_all_options() -> None:
 
 def test_nothing_asked_and_false_said() -> None:
     assert log_options({}, now=1.0) == LogOptions()
-    assert log_options({"follow": "False", "previous": "0"}, now=1.0) == LogOptions()
+    assert log_options({"follow": "False", "previous": "0", "stream": "All"}, now=1.0) == LogOptions()
 
 
 def test_since_time_with_nanoseconds() -> None:
@@ -33,6 +33,8 @@ def test_since_time_with_nanoseconds() -> None:
         ({"sinceSeconds": "0"}, 422),
         ({"sinceTime": "yesterday"}, 400),
         ({"sinceTime": "2026-01-01T00:00:00"}, 400),
+        ({"stream": "Stderr"}, 400),
+        ({"stream": "stdin"}, 422),
         ({"sinceSeconds": "1", "sinceTime": "2026-01-01T00:00:00Z"}, 422),
     ],
 )
