@@ -1,7 +1,8 @@
 """What the cloud remembers over a restart: accepted requests, the state of each instance, UIDs that are used up.
 
-SQLite in one file, one row an instance; a row is written *before* the effect that it tells of. Docker labels hold what
-is fixed at creation; everything that changes later is here.
+SQLite in one file; of each instance one row for its request, which is large and hardly changes, and one for its state,
+which is small and changes often. A row is written *before* the effect that it tells of. Docker labels hold what is
+fixed at creation; everything that changes later is here.
 
 Durability: write-ahead log with synchronous=NORMAL. What was written survives the death of the process at any moment
 (tests kill one); the loss of power may cost the newest writes, never the file's consistency, and a relist then finds
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 _SCHEMA = """
-CREATE TABLE instances (uid TEXT PRIMARY KEY, request BLOB NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (uid TEXT PRIMARY KEY, request BLOB NOT NULL);
+CREATE TABLE states (uid TEXT PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE used_tokens (uid TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -49,6 +51,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or make the file; CloudError(INTERNAL) for one of a newer zonelet, or one that is no journal."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # requests hold secrets; the log beside it gets the same mode from SQLite
         self._db = sqlite3.connect(path, isolation_level=None)
         self._depth = 0
         self._encoder = msgspec.json.Encoder()
@@ -112,7 +115,7 @@ class Journal:
         Raises TOKEN_CONFLICT for a UID that was accepted with another request, or was forgotten.
         """
         with self.transaction():
-            known = self._db.execute("SELECT request FROM instances WHERE uid = ?", (request.uid,)).fetchone()
+            known = self._db.execute("SELECT request FROM requests WHERE uid = ?", (request.uid,)).fetchone()
             if known is not None:
                 if self._requests.decode(known[0]) == request:
                     return False
@@ -120,31 +123,29 @@ class Journal:
             if self.is_used_up(request.uid):
                 text = f"instance {request.uid} was created and removed before; a UID is never started a second time"
                 raise CloudError(CloudCode.TOKEN_CONFLICT, text)
-            self._db.execute(
-                "INSERT INTO instances VALUES (?, ?, ?)",
-                (request.uid, self._encoder.encode(request), state),
-            )
+            self._db.execute("INSERT INTO requests VALUES (?, ?)", (request.uid, self._encoder.encode(request)))
+            self._db.execute("INSERT INTO states VALUES (?, ?)", (request.uid, state))
         return True
 
     def save(self, uid: PodUid, state: bytes) -> None:
         """Replace an instance's state; NOT_FOUND for one that was never accepted or is forgotten."""
-        done = self._db.execute("UPDATE instances SET state = ? WHERE uid = ?", (state, uid))
+        done = self._db.execute("UPDATE states SET state = ? WHERE uid = ?", (state, uid))
         if not done.rowcount:
             raise CloudError(CloudCode.NOT_FOUND, f"instance {uid} is not in the journal")
 
     def save_request(self, request: InstanceRequest, state: bytes) -> None:
         """Replace request and state together (an update of the instance); NOT_FOUND as save."""
-        done = self._db.execute(
-            "UPDATE instances SET request = ?, state = ? WHERE uid = ?",
-            (self._encoder.encode(request), state, request.uid),
-        )
-        if not done.rowcount:
-            raise CloudError(CloudCode.NOT_FOUND, f"instance {request.uid} is not in the journal")
+        with self.transaction():
+            self.save(request.uid, state)
+            self._db.execute(
+                "UPDATE requests SET request = ? WHERE uid = ?", (self._encoder.encode(request), request.uid)
+            )
 
     def forget(self, uid: PodUid, now: float) -> None:
         """Drop an instance and remember that its UID is used up; an unknown UID is no error and leaves no trace."""
         with self.transaction():
-            if self._db.execute("DELETE FROM instances WHERE uid = ?", (uid,)).rowcount:
+            self._db.execute("DELETE FROM states WHERE uid = ?", (uid,))
+            if self._db.execute("DELETE FROM requests WHERE uid = ?", (uid,)).rowcount:
                 self._db.execute("INSERT OR IGNORE INTO used_tokens VALUES (?, ?)", (uid, now))
 
     def is_used_up(self, uid: PodUid) -> bool:
@@ -153,7 +154,7 @@ class Journal:
 
     def records(self) -> dict[PodUid, Record]:
         """Return every instance, by UID."""
-        rows = self._db.execute("SELECT uid, request, state FROM instances ORDER BY uid")
+        rows = self._db.execute("SELECT uid, request, state FROM requests JOIN states USING (uid) ORDER BY uid")
         return {PodUid(uid): Record(self._requests.decode(request), state) for uid, request, state in rows}
 
     def setting(self, name: str) -> bytes | None:

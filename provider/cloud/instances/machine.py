@@ -60,8 +60,10 @@ class InstanceMachine:
         self._state.request = request
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
-        """Take one event and return what to do now, in order. Raises nothing for an event that comes late."""
+        """Take one event and return what to do now, in order. An event that comes too late changes nothing."""
         instructions: list[Instruction] = []
+        if self._state.released:
+            return instructions
         absorb(self._state, event, now, instructions)
         if not self._state.released:
             advance(self._state, now, instructions)

@@ -42,6 +42,16 @@ def test_a_request_comes_back_as_it_was(tmp_path: Path) -> None:
     assert record.state == b"{}"
 
 
+def test_only_its_owner_may_read_it_for_it_holds_secrets(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"{}")
+        assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+            "j.db": 0o600,
+            "j.db-shm": 0o600,
+            "j.db-wal": 0o600,
+        }
+
+
 def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.db") as journal:
         journal.accept(request(), b"first")
