@@ -44,8 +44,12 @@ class Reflector:
         *,
         clock: Clock,
         random: Random,
+        listed: Callable[[], None] | None = None,
     ) -> None:
-        """Take the collection's path and selectors (`fieldSelector`, `labelSelector`)."""
+        """Take the collection's path and selectors (`fieldSelector`, `labelSelector`).
+
+        `listed` is called after each whole list, when its changes have been received.
+        """
         self.store = Store()
         self.synced = False
         """True from the first whole list on."""
@@ -53,6 +57,7 @@ class Reflector:
         self._path = path
         self._query = dict(query)
         self._receive = receive
+        self._listed = listed
         self._clock = clock
         self._random = random
         self._version = ""
@@ -75,6 +80,8 @@ class Reflector:
             await self._receive(change)
         self._version = listed["metadata"]["resourceVersion"]
         self.synced = True
+        if self._listed is not None:
+            self._listed()
 
     async def _watch(self) -> None:
         seconds = int(WATCH_SECONDS * (1 + self._random.random()))

@@ -20,6 +20,14 @@ class Change(Struct, frozen=True):
     old: Json | None = None
 
 
+def is_newer(new: Json, old: Json) -> bool:
+    """Return whether `new` is a later state than `old` of one object (resourceVersions compare, KEP-5504)."""
+    one, other = new["metadata"].get("resourceVersion") or "", old["metadata"].get("resourceVersion") or ""
+    if one.isdecimal() and other.isdecimal():
+        return int(one) > int(other)
+    return bool(one != other)
+
+
 class Store:
     """Objects by metadata.uid: a pod made again under its old name is another object."""
 
@@ -38,13 +46,18 @@ class Store:
         return list(self._objects.values())
 
     def put(self, new: Json) -> Change | None:
-        """Take an added or modified object in; None when this resourceVersion is held already."""
+        """Take an added or modified object in; None when this state of it, or a newer one, is held already.
+
+        So a watch that lags behind the answers to our own patches does not take them back. `managedFields`, half of an
+        object's size, are dropped.
+        """
+        new["metadata"].pop("managedFields", None)
         uid = new["metadata"]["uid"]
         old = self._objects.get(uid)
         if old is None:
             self._objects[uid] = new
             return Change("added", new)
-        if old["metadata"].get("resourceVersion") == new["metadata"].get("resourceVersion"):
+        if not is_newer(new, old):
             return None
         self._objects[uid] = new
         return Change("modified", new, old)

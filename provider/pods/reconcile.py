@@ -94,7 +94,9 @@ class Observed(Struct, frozen=True, kw_only=True):
     """The cloud had an instance of this UID and has it no more."""
     host_ips: tuple[str, ...] = ()
     draft: Json | None = None
-    """The status that is on its way to the API server."""
+    """The status decided on last, while the API server does not have it."""
+    sent: bool = False
+    """The draft is on its way; False: it was not taken, and has to be sent again."""
     settled: tuple[Json, Json] | None = None
     """The status written last, and what the API server made of it: equal in meaning, whatever the difference."""
 
@@ -176,7 +178,7 @@ def _end(instance: Instance, grace: float) -> list[PodAction]:
 def _write(pod: Pod, instance: Instance, desired: Desired, observed: Observed, now: float) -> list[PodAction]:
     before = pod.status if observed.draft is None else convert(observed.draft, PodStatus)
     wanted = pod_status(pod, instance, before=before, host_ips=observed.host_ips, now=now)
-    if observed.draft is not None:
+    if observed.sent and observed.draft is not None:
         if wanted == observed.draft:
             return []
     elif (wanted, desired.status) == observed.settled or status_patch(desired.status, wanted) is None:

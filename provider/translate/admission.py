@@ -15,8 +15,10 @@ from msgspec.structs import fields
 from provider.model.errors import Rejection
 from provider.model.pod import (
     Container,
+    ContainerSecurity,
     Mount,
     Pod,
+    PodSecurity,
     PodSpec,
     SeccompProfile,
     pod_from_json,
@@ -49,14 +51,20 @@ OTHERS_FIELDS: dict[type, frozenset[str]] = {
     ),
     # a resize in place is never served, so a policy for it has no effect
     Container: frozenset({"resizePolicy"}),
+    # both are about volumes that outlive a pod or carry SELinux labels; there are none here
+    PodSecurity: frozenset({"fsGroupChangePolicy", "seLinuxChangePolicy"}),
 }
-"""Fields that are fine here because another component acts on them."""
+"""Fields that are fine here because another component acts on them, or because there is nothing for them to act on."""
 
 _DEFAULTS: dict[tuple[type, str], Any] = {
     (PodSpec, "hostUsers"): True,
     (PodSpec, "os"): {"name": "linux"},
     (Mount, "recursiveReadOnly"): "Disabled",
     (Mount, "mountPropagation"): "None",
+    (PodSecurity, "supplementalGroupsPolicy"): "Merge",
+    (PodSecurity, "appArmorProfile"): {"type": "RuntimeDefault"},
+    (ContainerSecurity, "appArmorProfile"): {"type": "RuntimeDefault"},
+    (ContainerSecurity, "procMount"): "Default",
 }
 """Fields whose one supported value is said out loud."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from provider.translate.references import References
 
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
+_ESCAPES = dict(zip('\a\b\f\n\r\t\v\\"', (rf"\{letter}" for letter in 'abfnrtv\\"'), strict=True))
 ADDRESS_PATHS = frozenset({"status.podIP", "status.podIPs"})
 """Known only to the cloud, once it has placed the instance."""
 
@@ -63,4 +63,20 @@ def resource_value(
 
 
 def _lines(values: dict[str, str] | None) -> str:
-    return "\n".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sorted((values or {}).items()))
+    return "\n".join(f"{key}={_quoted(value)}" for key, value in sorted((values or {}).items()))
+
+
+def _quoted(text: str) -> str:
+    """Return the text as Go's strconv.Quote writes it."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character == " " or character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:  # noqa: PLR2004 - ASCII
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the basic plane

@@ -18,15 +18,19 @@ CONFIG_ERROR = "CreateContainerConfigError"
 
 
 def environment(pod: Pod, container: Container, references: References, path: str) -> tuple[EnvVar, ...]:
-    """Return the variables; a later one of the same name wins. Raises Rejection, not terminal for what is missing."""
+    """Return the variables; a later one of the same name wins.
+
+    Raises Rejection with the path below `path` (the container's) as its field, not terminal for what is missing.
+    """
     found = list(service_variables(pod, references))
+    texts = _texts(references)
     for source in container.env_from or ():
         for kind, reference, objects in (
-            ("configmap", source.config_map_ref, references.config_maps),
+            ("configmap", source.config_map_ref, texts),
             ("secret", source.secret_ref, references.secrets),
         ):
             if reference is not None:
-                data = _object(kind, reference.name, objects, optional=reference.optional)
+                data = _object(kind, reference.name, objects, path, optional=reference.optional)
                 names = ((source.prefix + key, value) for key, value in sorted((data or {}).items()))
                 found += [EnvVar(name, value.decode(errors="replace")) for name, value in names if _usable(name)]
     for index, entry in enumerate(container.env or ()):
@@ -76,34 +80,43 @@ def _from_source(
     if source.resource_field_ref is not None:
         return EnvVar(name, resource_value(pod, references, source.resource_field_ref, container, where))
     for kind, label, selector, objects in (
-        ("configmap", "ConfigMap", source.config_map_key_ref, references.config_maps),
+        ("configmap", "ConfigMap", source.config_map_key_ref, _texts(references)),
         ("secret", "Secret", source.secret_key_ref, references.secrets),
     ):
         if selector is not None:
-            value = _key(kind, label, selector, objects, pod.metadata.namespace)
+            value = _key(kind, label, selector, objects, pod.metadata.namespace, where)
             return None if value is None else EnvVar(name, value.decode(errors="replace"))
     raise Rejection("UnsupportedPodSpec", f"{where}.valueFrom has no source", field=where)
 
 
+def _texts(references: References) -> dict[str, dict[str, bytes]]:
+    """Return the ConfigMaps without `binaryData`, which is no source of variables."""
+    if not any(references.binary_keys.values()):
+        return references.config_maps
+    return {
+        name: {key: value for key, value in data.items() if key not in references.binary_keys.get(name, ())}
+        for name, data in references.config_maps.items()
+    }
+
+
 def _key(
-    kind: str, label: str, selector: KeySelector, objects: dict[str, dict[str, bytes]], namespace: str
+    kind: str, label: str, selector: KeySelector, objects: dict[str, dict[str, bytes]], namespace: str, where: str
 ) -> bytes | None:
-    data = _object(kind, selector.name, objects, optional=selector.optional)
+    data = _object(kind, selector.name, objects, where, optional=selector.optional)
     if data is None or selector.key in data:
         return None if data is None else data[selector.key]
     if selector.optional:
         return None
     message = f"couldn't find key {selector.key} in {label} {namespace}/{selector.name}"
-    raise Rejection(CONFIG_ERROR, message, terminal=False, waiting=CONFIG_ERROR)
+    raise Rejection(CONFIG_ERROR, message, field=where, terminal=False, waiting=CONFIG_ERROR)
 
 
 def _object(
-    kind: str, name: str, objects: dict[str, dict[str, bytes]], *, optional: bool | None
+    kind: str, name: str, objects: dict[str, dict[str, bytes]], where: str, *, optional: bool | None
 ) -> dict[str, bytes] | None:
     if name in objects or optional:
         return objects.get(name)
-
-    raise Rejection(CONFIG_ERROR, f'{kind} "{name}" not found', terminal=False, waiting=CONFIG_ERROR)
+    raise Rejection(CONFIG_ERROR, f'{kind} "{name}" not found', field=where, terminal=False, waiting=CONFIG_ERROR)
 
 
 def _usable(name: str) -> bool:

@@ -107,9 +107,11 @@ class _Fill:
             files += self.downward(source.downward_api, mode)
         token = source.service_account_token
         if token is not None:
-            text = self._references.tokens.get((token.audience, token.expiration_seconds))
+            asked = (token.audience, token.expiration_seconds)
+            text = self._references.tokens.get(asked)
             if text is None:
-                raise self._waits("failed to fetch token")
+                why = self._references.token_errors.get(asked)
+                raise self._waits(f"failed to fetch token: {why}" if why else "failed to fetch token")
             # the kubelet writes 0600 with fsGroup; the group's own bits are set when the volume is owned by it
             security = self._pod.spec.security_context
             grouped = security is not None and security.fs_group is not None

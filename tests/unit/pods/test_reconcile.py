@@ -156,7 +156,7 @@ def test_plan(name: str, pod: Desired, seen: Observed, expected: list[str]) -> N
     # idempotent: a status on its way is not written again, even later
     for action in actions:
         if isinstance(action, WriteStatus):
-            later = plan(pod, replace(seen, draft=action.status), NOW + 30)
+            later = plan(pod, replace(seen, draft=action.status, sent=True), NOW + 30)
             assert not any(isinstance(one, WriteStatus) for one in later)
             told = {**pod.status, **action.status}
             assert pod.pod is not None
@@ -171,10 +171,17 @@ def plan_status(status: dict[str, Any]) -> Any:
 
 def test_a_new_status_replaces_one_that_is_on_its_way() -> None:
     draft = status_of(RUNNING)
-    (write,) = plan(desired(), observed(ENDED, draft=draft), NOW)
+    (write,) = plan(desired(), observed(ENDED, draft=draft, sent=True), NOW)
     assert isinstance(write, WriteStatus)
     assert (write.status["phase"], write.urgent) == ("Succeeded", True)
     assert write.status["startTime"] == draft["startTime"]
+
+
+def test_a_status_that_was_not_taken_is_sent_again_with_its_times() -> None:
+    draft = status_of(RUNNING)
+    (write,) = plan(desired(), observed(RUNNING, draft=draft), NOW + 50)
+    assert isinstance(write, WriteStatus)
+    assert write.status == draft
 
 
 def test_a_status_that_the_api_server_holds_in_another_form_is_not_written_for_ever() -> None:

@@ -19,6 +19,13 @@ def pod(spec: dict[str, Any] | None = None, container: dict[str, Any] | None = N
         {"hostNetwork": False, "ephemeralContainers": [], "hostUsers": True, "os": {"name": "linux"}},
         {"priority": 7, "tolerations": [{"operator": "Exists"}], "serviceAccount": "default", "schedulerName": "x"},
         {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}], "overhead": {"cpu": "1m"}},
+        {
+            "securityContext": {
+                "fsGroup": 1,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "supplementalGroupsPolicy": "Merge",
+            }
+        },
     ],
 )
 def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> None:
@@ -38,6 +45,7 @@ def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> No
         ({"aFieldOfTomorrow": 1}, "spec.aFieldOfTomorrow"),
         ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "spec.volumes[0].hostPath"),
         ({"volumes": [{"name": "v", "ephemeral": {}}]}, "spec.volumes[0].ephemeral"),
+        ({"securityContext": {"supplementalGroupsPolicy": "Strict"}}, "spec.securityContext.supplementalGroupsPolicy"),
         ({"securityContext": {"sysctls": [{"name": "a", "value": "b"}]}}, "spec.securityContext.sysctls"),
         (
             {"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}]},

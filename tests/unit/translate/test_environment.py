@@ -93,3 +93,20 @@ def test_service_links() -> None:
     assert names["KUBERNETES_SERVICE_PORT_HTTPS"] == "443"
     without = {one.name for one in variables({}, references, enableServiceLinks=False)}
     assert without == {name for name in names if name.startswith("KUBERNETES_")}
+
+
+def test_binary_data_is_no_variable() -> None:
+    references = References(config_maps={"cm": {"a": b"1", "blob": b"\xff"}}, binary_keys={"cm": frozenset({"blob"})})
+    assert variables({"envFrom": [{"configMapRef": {"name": "cm"}}]}, references) == (EnvVar("a", "1"),)
+    with pytest.raises(Rejection, match="couldn't find key blob in ConfigMap ns/cm"):
+        variables(source(configMapKeyRef={"name": "cm", "key": "blob"}), references)
+
+
+def test_what_is_missing_names_the_container() -> None:
+    for container, field in (
+        (source(configMapKeyRef={"name": "no", "key": "a"}), "spec.containers[0].env[0]"),
+        ({"envFrom": [{"secretRef": {"name": "no"}}]}, "spec.containers[0]"),
+    ):
+        with pytest.raises(Rejection) as refused:
+            variables(container)
+        assert (refused.value.field, refused.value.terminal) == (field, False)

@@ -82,3 +82,27 @@ def test_what_is_missing_waits(source: dict[str, Any], text: str) -> None:
         made(source)
     assert refused.value.message == f'MountVolume.SetUp failed for volume "v" : {text}'
     assert (refused.value.terminal, refused.value.reason) == (False, "FailedMount")
+
+
+def test_why_a_token_is_missing() -> None:
+    source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]}}
+    spec = {"containers": [], "volumes": [{"name": "v", **source}]}
+    pod = pod_from_json({"metadata": {"name": "p"}, "spec": spec})
+    references = References(token_errors={("", 600): 'serviceaccounts "x" not found'})
+    assert pod.spec.volumes is not None
+    with pytest.raises(Rejection) as refused:
+        volume(pod, pod.spec.volumes[0], references, "spec.volumes[0]")
+    assert refused.value.message == (
+        'MountVolume.SetUp failed for volume "v" : failed to fetch token: serviceaccounts "x" not found'
+    )
+
+
+def test_labels_are_quoted_as_go_quotes_them() -> None:
+    source = {"downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "metadata.annotations"}}]}}
+    spec = {"containers": [], "volumes": [{"name": "v", **source}]}
+    text = 'tab\t bell\a del\x7f nul\0 back\\ quote" ü \u200b \U000e0001'
+    pod = pod_from_json({"metadata": {"name": "p", "annotations": {"k": text}}, "spec": spec})
+    assert pod.spec.volumes is not None
+    made = volume(pod, pod.spec.volumes[0], References(), "spec.volumes[0]")
+    assert isinstance(made, FilesVolume)
+    assert made.files[0].content.decode() == (r'k="tab\t bell\a del\x7f nul\x00 back\\ quote\" ü \u200b \U000e0001"')
