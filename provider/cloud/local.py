@@ -9,7 +9,7 @@ Before `ready` every call says UNAVAILABLE: what the journal remembers is not th
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,13 +23,14 @@ from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
 from provider.cloud.instances.specs import fixed_part, instance_id
 from provider.cloud.instances.supervisor import Supervisor
-from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
+from provider.cloud.runtime.base import RuntimeFault
 from provider.model.capacity import BackendHealth
 from provider.model.errors import CloudCode, CloudError
 from provider.model.instance import ContainerKind, FilesVolume, Market
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
     from random import Random  # noqa: TID251 - the type of what the composition root hands out
 
     from provider.clock import Clock
@@ -45,12 +46,6 @@ log = structlog.get_logger(__name__)
 
 RELIST_SECONDS = 30.0
 ZONE_NOTICE_SECONDS = 1.0
-RETRY_AFTER = 2.0
-_CLOUD_CODES = {
-    FaultKind.UNAVAILABLE: CloudCode.UNAVAILABLE,
-    FaultKind.UNSUPPORTED: CloudCode.UNSUPPORTED,
-    FaultKind.START: CloudCode.INCORRECT_STATUS,
-}
 
 
 class LocalBackend:
@@ -221,7 +216,7 @@ class LocalBackend:
         """Remove what is left, then the row: the other way round a crash would leave things that nobody knows."""
         try:
             if self._supervisor.entries.get(entry.uid) is entry:
-                with _as_cloud_errors():
+                with as_cloud_errors():
                     await self._runtime.remove_instance(entry.uid)
                 self._journal.forget(entry.uid, self._clock.now())
                 self._supervisor.drop(entry)
@@ -251,7 +246,7 @@ class LocalBackend:
         self._journal.save_request(request, entry.row)
         entry.machine.update(request)
         if entry.machine.has_sandbox:  # otherwise the sandbox is made with the newest content
-            with _as_cloud_errors():
+            with as_cloud_errors():
                 await self._runtime.write_files(uid, volume, changed.files)
 
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
@@ -274,7 +269,7 @@ class LocalBackend:
     async def logs(self, uid: PodUid, container: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """See ElasticBackend."""
         attempt = self._entry(uid).machine.log_attempt(container, previous=options.previous)
-        with _as_cloud_errors():
+        with as_cloud_errors():
             async with aclosing(self._runtime.logs(uid, container, attempt, options)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -282,12 +277,12 @@ class LocalBackend:
     async def exec(self, uid: PodUid, request: ExecRequest) -> ExecSession:
         """See ElasticBackend."""
         attempt = self._entry(uid).machine.running_attempt(request.container)
-        with _as_cloud_errors():
-            return await self._runtime.exec(uid, attempt, request)
+        with as_cloud_errors():
+            return RefusingExec(await self._runtime.exec(uid, attempt, request))
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
         """See ElasticBackend."""
-        with _as_cloud_errors():
+        with as_cloud_errors():
             await self._runtime.set_redirects(redirects)
 
     def _entry(self, uid: PodUid) -> Entry:
@@ -302,16 +297,6 @@ class LocalBackend:
             away = self._supervisor.looks.away
             text = f"the cloud is not ready yet{': ' + away if away else ''}"
             raise CloudError(CloudCode.UNAVAILABLE, text, RETRY_AFTER)
-
-
-@contextmanager
-def _as_cloud_errors() -> Iterator[None]:
-    """Turn a fault of the runtime into the cloud's refusal."""
-    try:
-        yield
-    except RuntimeFault as fault:
-        code = _CLOUD_CODES.get(fault.kind, CloudCode.INTERNAL)
-        raise CloudError(code, fault.message, RETRY_AFTER if code is CloudCode.UNAVAILABLE else None) from fault
 
 
 def _check(request: InstanceRequest) -> None:

@@ -112,8 +112,15 @@ async def _converse(channels: Channels, start: Callable[[], Awaitable[ExecSessio
         status = error_status(channels.protocol, f"error executing command in container: {message}")
     finally:
         if session is not None:
-            await session.close()
+            await _close(session, request)
     return status
+
+
+async def _close(session: ExecSession, request: ExecRequest) -> None:
+    try:
+        await session.close()
+    except CloudError as error:  # the command may run on, as after any loss of the engine
+        log.warning("exec.close", container=request.container, error=error.message)
 
 
 async def _listen(channels: Channels, session: ExecSession, request: ExecRequest) -> None:

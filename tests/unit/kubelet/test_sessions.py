@@ -55,6 +55,8 @@ class FakeCommand:
 
     async def close(self) -> None:
         self.closed += 1
+        if self.broken:
+            raise self.broken
 
 
 class FakeClient:
