@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker.types
 from docker.errors import APIError, DockerException
 
 from provider.cloud.addresses.free_blocks import AddressClashError, choose_blocks, occupied, refuse_clashes
-from provider.cloud.runtime.docker_engine.labels import INSTALLATION, PREFIX, Role
+from provider.cloud.runtime.docker_engine.host_routes import host_networks
+from provider.cloud.runtime.docker_engine.labels import INSTALLATION
+from provider.cloud.runtime.docker_engine.network import cluster_network
 from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = ["ensure_cluster_network", "free_blocks", "host_routes", "network_block", "remove_cluster_network"]
-
-_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-_ROUTES = Path("/proc/net/route")
 
 
 def free_blocks(
@@ -43,14 +41,12 @@ def free_blocks(
         ) from error
 
 
-def host_routes(table: str | None = None) -> list[tuple[str, str]]:
-    """Return (CIDR, owner) of /proc/net/route, or of such a table; its numbers are little-endian hexadecimal."""
-    found = []
-    for line in (_ROUTES.read_text() if table is None else table).splitlines()[1:]:
-        fields = line.split()
-        address, mask = (ipaddress.ip_address(bytes.fromhex(fields[index])[::-1]) for index in (1, 7))
-        found.append((f"{address}/{mask}", f"interface {fields[0]}"))
-    return found
+def host_routes() -> list[tuple[str, str]]:
+    """Return (CIDR, owner) of every interface address and of every routing table, VPNs' own included."""
+    return [
+        (each.cidr, f"interface {each.interface}" if each.interface else "a route of this machine")
+        for each in host_networks()
+    ]
 
 
 def docker_subnets(client: DockerClient) -> list[tuple[str, str]]:
@@ -94,15 +90,20 @@ def ensure_cluster_network(client: DockerClient, name: str, installation: str, c
                 f"rename or remove it (docker network rm {name}), or use: zonelet up --name OTHER",
             )
         return False
-    pool = docker.types.IPAMPool(subnet=cidr, gateway=str(ipaddress.IPv4Network(cidr)[1]))
     try:
+        body = cluster_network(installation, cidr, str(client.version()["Version"]))
         client.networks.create(
             name,
-            driver="bridge",
-            check_duplicate=True,
-            ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-            options={_MASQUERADE: "false"},
-            labels={INSTALLATION: installation, f"{PREFIX}role": Role.NETWORK},
+            driver=body["Driver"],
+            check_duplicate=body["CheckDuplicate"],
+            ipam=docker.types.IPAMConfig(
+                pool_configs=[
+                    docker.types.IPAMPool(subnet=each["Subnet"], iprange=each["IPRange"], gateway=each["Gateway"])
+                    for each in body["IPAM"]["Config"]
+                ]
+            ),
+            options=body["Options"],
+            labels=body["Labels"],
         )
     except APIError as error:
         raise SetupError(

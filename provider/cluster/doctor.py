@@ -7,8 +7,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 import docker
+from aiodocker import Docker
 from docker.errors import DockerException
 
+from provider.cloud.runtime.base import RuntimeFault
 from provider.cluster.blocks import docker_subnets, host_routes
 from provider.cluster.build import cache_root, missing_programs
 from provider.cluster.doctor_cluster import check_cluster
@@ -23,7 +25,8 @@ from provider.cluster.doctor_network import (
     free_space,
 )
 from provider.cluster.images import missing_images
-from provider.cluster.provider_config import given_config
+from provider.cluster.network_facts import network_facts
+from provider.cluster.provider_config import given_config, stored_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +59,8 @@ async def examine(
             used += docker_subnets(client)
         finally:
             client.close()
-    except (DockerException, OSError) as error:
+        findings += await _zones_network(installation, wanted)
+    except (DockerException, OSError, RuntimeFault) as error:
         findings.append(no_engine(str(error)))
     own = installation.record() is not None
     findings += [
@@ -84,6 +88,12 @@ def _engine(client: DockerClient) -> list[Finding]:
         *check_limits(info),
         _images(client),
     ]
+
+
+async def _zones_network(installation: Installation, wanted: Sequence[str]) -> list[Finding]:
+    """RuntimeFault when the engine goes away meanwhile."""
+    async with Docker() as client:
+        return await network_facts(client, installation.name, [*wanted, *stored_blocks(installation).values()])
 
 
 def _images(client: DockerClient) -> Finding:

@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import docker
 import pytest
 
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks, remove_networks
+from provider.cluster.blocks import ensure_cluster_network
 from provider.model.capacity import Redirect
 from tests.integration.docker_engine.zones import (
     A0,
     A1,
+    CLUSTER,
     HOST,
     SECONDS,
     ZONE_A,
@@ -320,6 +323,52 @@ async def test_a_network_to_join_that_is_not_there(engine: Engines) -> None:
     with pytest.raises(RuntimeFault, match="no Docker network none-such; start the cluster") as caught:
         await engine.networks(None, "none-such").ensure(ZONES)
     assert caught.value.kind is FaultKind.CONFIG
+
+
+async def test_an_own_network_that_is_there_needs_no_block_and_keeps_its_own(engine: Engines) -> None:
+    with pytest.raises(RuntimeFault, match=r"-cluster; start the installation \(zonelet up\)"):
+        await engine.networks(None).ensure(ZONES)
+    await engine.networks().ensure(ZONES)
+    again = engine.networks(None)
+    await again.ensure(ZONES)
+    assert again.node_address(ZONE_A) == "10.214.0.2"
+    with pytest.raises(RuntimeFault, match=r"block \['10\.214\.0\.0/24'\], the config says"):
+        await engine.networks("10.214.1.0/24").ensure(ZONES)
+
+
+async def test_the_network_that_up_makes_is_the_one_that_zones_meet_on(engine: Engines) -> None:
+    client = docker.from_env()
+    try:
+        name = f"{engine.installation}-cluster"
+        assert await asyncio.to_thread(ensure_cluster_network, client, name, engine.installation, CLUSTER)
+        await engine.networks(None).ensure(ZONES)
+        await engine.networks(CLUSTER).ensure(ZONES)
+        assert not await asyncio.to_thread(ensure_cluster_network, client, name, engine.installation, CLUSTER)
+        (network,) = await engine.client.networks.list(filters={"name": [name]})
+        assert network["IPAM"]["Config"] == [{"Subnet": CLUSTER, "IPRange": "10.214.0.128/25", "Gateway": HOST}]
+        assert network["Options"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    finally:
+        client.close()
+
+
+async def test_what_a_crash_left_half_made(engine: Engines) -> None:
+    """A router that was created and not joined to its networks, and one that was never told its rules."""
+    networks = engine.networks()
+    await networks.ensure(ZONES)
+    pods = await pods_of(engine, networks)
+    bodies = [await engine.client.containers.container(await engine.gateway(each.id)).show() for each in ZONES]
+    for each in ZONES:
+        await engine.client.containers.container(await engine.gateway(each.id)).delete(force=True)
+    for zone_body, started in zip(bodies, (False, True), strict=True):
+        config = zone_body["Config"] | {"HostConfig": zone_body["HostConfig"]}
+        made = await engine.client.containers.create(config, name=zone_body["Name"].removeprefix("/"))
+        if started:
+            await made.start()
+    after = engine.networks()
+    await after.ensure(ZONES)
+    assert [after.node_address(each.id) for each in ZONES] == [networks.node_address(each.id) for each in ZONES]
+    async with served_in(pods.b0, PORT):
+        assert await pods.a1.ask(pods.b0.address, PORT) == pods.a1.address
 
 
 async def test_down_leaves_what_others_made(engine: Engines) -> None:

@@ -84,10 +84,8 @@ def test_free_blocks_are_shown_before_they_are_taken() -> None:
     assert free_space(4, everything, up=True).ok
 
 
-def test_routes_are_read_from_the_kernels_table() -> None:
-    table = "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0100A8C0 3 0 0 0 00000000 0 0 0\n"
-    table += "tun0 0000010A 00000000 1 0 0 0 0000FFFF 0 0 0\n"
-    assert host_routes(table) == [("0.0.0.0/0.0.0.0", "interface eth0"), ("10.1.0.0/255.255.0.0", "interface tun0")]
+def test_routes_are_read_from_the_kernel() -> None:
+    assert ("127.0.0.0/8", "interface lo") in host_routes()
 
 
 def test_a_port_in_use_is_found() -> None:

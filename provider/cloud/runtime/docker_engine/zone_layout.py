@@ -13,7 +13,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.engine import faults
 from provider.cloud.runtime.docker_engine.gateway import Cluster, Router, RouterSpec, ensure_router
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION, NODE_ADDRESS, Role, with_role, zone_label
-from provider.cloud.runtime.docker_engine.naming import vswitch_network_name
+from provider.cloud.runtime.docker_engine.naming import cluster_network_name, vswitch_network_name
 from provider.cloud.runtime.docker_engine.network import (
     cluster_network,
     ensure_network,
@@ -43,7 +43,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What an installation's networks are made from; `joined` names somebody else's network for the cluster."""
+    """What an installation's networks are made from.
+
+    `joined` names somebody else's network for the cluster; `cluster_cidr` is the block of an own one, None for one that
+    is there already (`zonelet up` makes it before the API server, which advertises an address in it).
+    """
 
     installation: str
     gateway_image: str
@@ -149,20 +153,18 @@ async def _engine_version(client: Docker) -> str:
 
 async def _cluster(client: Docker, settings: Settings, version: str) -> tuple[Cluster, dict[str, Any]]:
     """Return the cluster's network and the engine's full answer about it; make an own one if need be."""
-    if settings.joined:
-        name = settings.joined
-    else:
-        body = cluster_network(settings.installation, settings.cluster_cidr or "", version)
-        name = body["Name"]
-        present = await find_network(client, name)
-        if present is None:
-            await ensure_network(client, body)
-        else:
-            require_same(present, body)
+    name = settings.joined or cluster_network_name(settings.installation)
     found = await find_network(client, name)
+    if not settings.joined:
+        if found is None and settings.cluster_cidr is not None:
+            await ensure_network(client, cluster_network(settings.installation, settings.cluster_cidr, version))
+            found = await find_network(client, name)
+        elif found is not None:
+            block = settings.cluster_cidr or ipv4_pool(found)["Subnet"]
+            require_same(found, cluster_network(settings.installation, block, version))
     if found is None:
-        text = f"there is no Docker network {name}; start the cluster that it belongs to, or name another"
-        raise RuntimeFault(FaultKind.CONFIG, text)
+        origin = "the cluster that it belongs to" if settings.joined else "the installation (zonelet up)"
+        raise RuntimeFault(FaultKind.CONFIG, f"there is no Docker network {name}; start {origin}, or name another")
     return Cluster(name, ipv4_pool(found)["Subnet"], not settings.joined), found
 
 

@@ -60,9 +60,10 @@ class ZoneNetworks:
         clock: Clock,
         cluster_cidr: str | None = None,
     ) -> None:
-        """Take somebody else's network to join (`cluster_network`), or the block of an own one (`cluster_cidr`)."""
-        if not cluster_network and cluster_cidr is None:
-            raise ValueError("without a network to join, the cluster's network needs a block (cluster_cidr)")
+        """Take the name of somebody else's network to join ("": an own one), and the block of an own one.
+
+        Without a block the own network has to be there already.
+        """
         if cluster_network == OUT_NETWORK:
             raise ValueError(f"zones cannot meet on the network {OUT_NETWORK!r}: it is their way out; name another")
         self._client = client
