@@ -39,6 +39,8 @@ from provider.model.instance import (
     RestartPolicy,
     Volume,
 )
+from provider.rpc.client import RemoteBackend
+from provider.rpc.server import serve
 
 UIDS = itertools.count()
 
@@ -214,9 +216,21 @@ async def local_backend(below: RuntimeWorld, directory: Path, clock: Clock) -> A
             await asyncio.gather(serving, return_exceptions=True)
 
 
+@asynccontextmanager
+async def remote_backend(below: RuntimeWorld, directory: Path, clock: Clock) -> AsyncIterator[ElasticBackend]:
+    address = f"unix:{directory}/elastic.sock"
+    async with (
+        local_backend(below, directory, clock) as backend,
+        serve(backend, address),
+        RemoteBackend(address) as remote,
+    ):
+        yield remote
+
+
 BackendMaker = Callable[[RuntimeWorld, Path, Clock], AbstractAsyncContextManager[ElasticBackend]]
 BACKENDS: dict[str, BackendMaker] = {
     "local": local_backend,
+    "remote": remote_backend,
 }
 """Name -> maker of a backend that is ready over a runtime that is not started yet."""
 
