@@ -82,8 +82,8 @@ async def _refuse(context: Any, error: Exception) -> NoReturn:
         error = error.exceptions[0]  # a TaskGroup's wrapping of the one thing that happened
     if isinstance(error, WireError):
         error = CloudError(CloudCode.UNSUPPORTED if error.unknown else CloudCode.INVALID_PARAMETER, str(error))
-    if context.done():
-        raise asyncio.CancelledError from error  # nobody is there to be told: the caller went away first
+    if context.done() or isinstance(error, grpc.aio.InternalError):
+        raise asyncio.CancelledError from error  # a write failed, or nobody reads any more: the caller went away
     if not isinstance(error, CloudError):
         _log.error("a call failed by a bug", exc_info=error)
         text = f"{type(error).__name__} in the elastic API's server; its log has the traceback"

@@ -18,7 +18,7 @@ from provider.rpc.client import RemoteBackend
 from provider.rpc.server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from provider.cloud.backend import ExecRequest, LogOptions
@@ -49,7 +49,7 @@ class Session:
                     yield STDOUT, b"x" * 64 * 1024
             case "brief":
                 await self._lines.get()
-                yield STDOUT, b"y" * 1_000_000
+                yield STDOUT, b"y" * 10_000_000
             case "big":
                 yield STDOUT, b"y" * 3_000_000
             case "fail":
@@ -184,6 +184,13 @@ class Backend:
         self._ask("exec", uid, request)
         self.sessions.append(Session(request))
         return self.sessions[-1]
+
+
+@pytest.fixture(autouse=True)
+def no_bug(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """A test that expects the server to log a bug reads the output itself."""
+    yield
+    assert "by a bug" not in capsys.readouterr().out
 
 
 @pytest.fixture
