@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv proto check test test-unit test-integration lock clean
+.PHONY: help venv demo proto check test test-unit test-integration lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,6 +14,9 @@ $(VENV)/.stamp: requirements-dev.lock pyproject.toml deploy/bootstrap.sh
 	@touch $@
 
 venv: $(VENV)/.stamp ## the Python environment, pinned by version and hash
+
+demo: venv ## bring everything up and run a real Argo workflow on the virtual nodes; it stays up
+	@$(BIN)/python -m provider.cluster.demo
 
 proto: venv ## write provider/rpc/gen from proto/
 	@$(BIN)/python proto/generate.py

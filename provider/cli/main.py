@@ -137,8 +137,9 @@ def _installation(name: str) -> Installation:
 def main() -> None:
     """Run the command; a failed step says what, why and what next, and exits with 1, a wrong configuration with 2."""
     from provider.cluster.build_command import BuildError
-    from provider.cluster.steps import Steps
+    from provider.cluster.steps import SetupError, Steps
     from provider.config.load import ConfigError
+    from provider.kube.client import KubeError
 
     try:
         app()
@@ -148,6 +149,9 @@ def main() -> None:
         raise SystemExit(2) from None
     except BuildError as error:
         Steps().failure(error)
+        raise SystemExit(1) from None
+    except KubeError as error:
+        Steps().failure(SetupError("the API server refused, or did not answer", str(error), "see: zonelet status"))
         raise SystemExit(1) from None
 
 

@@ -1,134 +1,93 @@
-"""Chooses free address blocks on this machine, and makes the network where zones and API server meet."""
+"""Settles the address blocks of an installation, and makes the network where zones and API server meet.
+
+The zones' blocks are kept in provider.yaml, where a person finds them, the cluster network's block in blocks.json; both
+are chosen once, because pods live in them.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import docker.types
-from docker.errors import APIError, DockerException
+import msgspec
 
-from provider.cloud.addresses.free_blocks import AddressClashError, choose_blocks, occupied, refuse_clashes
-from provider.cloud.runtime.docker_engine.host_routes import host_networks
-from provider.cloud.runtime.docker_engine.labels import INSTALLATION
-from provider.cloud.runtime.docker_engine.network import cluster_network
+from provider.cloud.addresses.block_choice import Blocks, settle_blocks
+from provider.cloud.addresses.free_blocks import AddressClashError
+from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.runtime.docker_engine.naming import cluster_network_name
+from provider.cloud.runtime.docker_engine.network import cluster_network, ensure_network, find_network, ipv4_pool
+from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
+from provider.cluster.provider_config import stored_blocks
 from provider.cluster.steps import SetupError
+from provider.config.load import zones_without_vswitch
+from provider.model.ids import ZoneId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+    from pathlib import Path
 
-    from docker import DockerClient
+    from aiodocker import Docker
 
-__all__ = ["ensure_cluster_network", "free_blocks", "host_routes", "network_block", "remove_cluster_network"]
+    from provider.cluster.installation import Installation
+    from provider.config.schema import ProviderConfig
+
+__all__ = ["choose_blocks_for", "host_address", "make_cluster_network"]
 
 
-def free_blocks(
-    client: DockerClient, count: int, configured: Sequence[str], used: Iterable[tuple[str, str]]
-) -> tuple[str, ...]:
-    """Return `count` blocks clear of host routes, Docker networks, `configured` CIDRs and `used` (CIDR, owner) pairs.
+async def choose_blocks_for(
+    client: Docker, installation: Installation, config: ProviderConfig, cluster: Iterable[tuple[str, str]], *, own: bool
+) -> Blocks:
+    """Return a block for each zone that names none and, with `own`, for the cluster's network; keep the latter.
 
-    SetupError when a configured CIDR clashes, or there are not enough.
+    `cluster` are (CIDR, owner) pairs of the cluster's own ranges. SetupError when a configured or an earlier chosen
+    block clashes with something in use, or when there are not enough free ones.
     """
-    everything = occupied([*host_routes(), *docker_subnets(client), *used])
+    file = installation.state / "blocks.json"
+    configured = [each.cidr for zone in config.zones for each in zone.v_switches]
+    named = {zone.name for zone in config.zones if zone.v_switches}
+    kept = {ZoneId(zone): cidr for zone, cidr in stored_blocks(installation).items() if zone not in named}
+    before = Blocks(_stored_cluster(file), kept)
     try:
-        refuse_clashes(configured, everything)
-        return choose_blocks(count, configured, everything)
+        used = await used_blocks(client, installation.name, cluster)
+        blocks = settle_blocks(zones_without_vswitch(config), configured, used, before, cluster=own)
     except AddressClashError as error:
         raise SetupError(
             "the address blocks cannot be used",
             "; ".join(error.mistakes),
             "choose other CIDRs in the configuration (zones[].vSwitches[].cidr), or remove what has them",
         ) from error
+    file.write_bytes(msgspec.json.encode(Blocks(blocks.cluster)))
+    return blocks
 
 
-def host_routes() -> list[tuple[str, str]]:
-    """Return (CIDR, owner) of every interface address and of every routing table, VPNs' own included."""
-    return [
-        (each.cidr, f"interface {each.interface}" if each.interface else "a route of this machine")
-        for each in host_networks()
-    ]
+async def make_cluster_network(client: Docker, installation: Installation, cidr: str) -> None:
+    """Make the installation's own network unless it is there; SetupError when name or block are another's."""
+    version = str((await client.version())["Version"])
+    name = cluster_network_name(installation.name)
+    try:
+        await ensure_network(client, cluster_network(installation.name, cidr, version))
+    except RuntimeFault as error:
+        raise SetupError(
+            f"the Docker network {name} cannot be made",
+            error.message,
+            f"docker network inspect {name} shows it; remove what is in the way, or use: zonelet up --name OTHER",
+        ) from error
 
 
-def docker_subnets(client: DockerClient) -> list[tuple[str, str]]:
-    """Return (CIDR, owner) of the engine's networks."""
-    return [
-        (each["Subnet"], f"Docker network {network.name}")
-        for network in client.networks.list()
-        for each in network.attrs["IPAM"]["Config"] or ()
-        if "Subnet" in each
-    ]
-
-
-def network_block(client: DockerClient, name: str) -> tuple[str, str] | None:
-    """Return (CIDR, address of this host in it) of a Docker network, None when there is none of this name."""
-    network = _find(client, name)
-    if network is None:
-        return None
-    for each in network.attrs["IPAM"]["Config"] or ():
-        subnet = ipaddress.ip_network(each["Subnet"])
-        if subnet.version == 4:  # noqa: PLR2004 - IPv4
-            return str(subnet), each.get("Gateway") or str(subnet[1])
+async def host_address(client: Docker, network: str) -> str:
+    """Return this host's address in a Docker network: its gateway. SetupError when there is no such network."""
+    try:
+        found = await find_network(client, network)
+        if found is not None and (address := ipv4_pool(found).get("Gateway")):
+            return address
+        why = "it has no gateway" if found else "there is none of this name"
+    except RuntimeFault as error:
+        why = error.message
     raise SetupError(
-        f"the Docker network {name} has no IPv4 block",
-        "zones get their addresses from it",
-        "name another in runtime.docker.network, or leave that key out",
+        f"the Docker network {network} cannot be used",
+        why,
+        "see: docker network ls; runtime.docker.network may name another, or leave it out",
     )
 
 
-def ensure_cluster_network(client: DockerClient, name: str, installation: str, cidr: str) -> bool:
-    """Make the network unless it is there; return whether it was made. This host has its first address.
-
-    The engine does not masquerade for it: what zones send through it keeps its source address.
-    """
-    found = _find(client, name)
-    if found is not None:
-        owner = (found.attrs.get("Labels") or {}).get(INSTALLATION)
-        if owner != installation:
-            raise SetupError(
-                f"the Docker network {name} belongs to somebody else",
-                f"it has no label {INSTALLATION}={installation}",
-                f"rename or remove it (docker network rm {name}), or use: zonelet up --name OTHER",
-            )
-        return False
-    try:
-        body = cluster_network(installation, cidr, str(client.version()["Version"]))
-        client.networks.create(
-            name,
-            driver=body["Driver"],
-            check_duplicate=body["CheckDuplicate"],
-            ipam=docker.types.IPAMConfig(
-                pool_configs=[
-                    docker.types.IPAMPool(subnet=each["Subnet"], iprange=each["IPRange"], gateway=each["Gateway"])
-                    for each in body["IPAM"]["Config"]
-                ]
-            ),
-            options=body["Options"],
-            labels=body["Labels"],
-        )
-    except APIError as error:
-        raise SetupError(
-            f"the engine refused the network {name} ({cidr})",
-            error.explanation or str(error),
-            "docker network ls shows the others; remove one that is not needed",
-        ) from error
-    return True
-
-
-def remove_cluster_network(client: DockerClient, name: str, installation: str) -> bool:
-    """Remove the network if it is this installation's; return whether there was one."""
-    found = _find(client, name)
-    if found is None or (found.attrs.get("Labels") or {}).get(INSTALLATION) != installation:
-        return False
-    try:
-        found.remove()
-    except DockerException as error:
-        raise SetupError(
-            f"the Docker network {name} cannot be removed",
-            str(error),
-            f"docker network inspect {name} shows what is attached; remove that, then run this again",
-        ) from error
-    return True
-
-
-def _find(client: DockerClient, name: str) -> Any:
-    return next((each for each in client.networks.list(names=[name]) if each.name == name), None)
+def _stored_cluster(file: Path) -> str:
+    return msgspec.json.decode(file.read_bytes(), type=Blocks).cluster if file.exists() else ""

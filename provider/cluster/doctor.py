@@ -6,12 +6,14 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
-import docker
-from aiodocker import Docker
+from aiodocker.exceptions import DockerError
 from docker.errors import DockerException
 
+from provider.cloud.addresses.free_blocks import Occupied, occupied
 from provider.cloud.runtime.base import RuntimeFault
-from provider.cluster.blocks import docker_subnets, host_routes
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.host_routes import host_networks
+from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
 from provider.cluster.build import cache_root, missing_programs
 from provider.cluster.doctor_cluster import check_cluster
 from provider.cluster.doctor_engine import check_engine, check_limits, check_locality, check_root, no_engine
@@ -24,21 +26,21 @@ from provider.cluster.doctor_network import (
     check_subnets,
     free_space,
 )
+from provider.cluster.engine import open_engine
 from provider.cluster.images import missing_images
 from provider.cluster.network_facts import network_facts
-from provider.cluster.provider_config import given_config, stored_blocks
+from provider.cluster.provider_config import given_config, installed_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from docker import DockerClient
-
     from provider.cluster.installation import Installation
+    from provider.config.schema import ProviderConfig
 
 __all__ = ["Finding", "State", "examine", "in_order"]
 
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 20.0
 
 
 async def examine(
@@ -49,30 +51,21 @@ async def examine(
     ConfigError for a bad configuration.
     """
     chosen, _ = given_config(config, installation.name)
-    wanted = [*subnets, *(each.cidr for zone in chosen.zones for each in zone.v_switches)]
-    findings = [check_root()]
-    used = host_routes()
-    try:
-        client = docker.from_env(timeout=_ANSWER_SECONDS)
-        try:
-            findings += _engine(client)
-            used += docker_subnets(client)
-        finally:
-            client.close()
-        findings += await _zones_network(installation, wanted)
-    except (DockerException, OSError, RuntimeFault) as error:
-        findings.append(no_engine(str(error)))
-    own = installation.record() is not None
-    findings += [
-        _programs(),
+    chosen = installed_config(installation) or chosen
+    wanted = [*subnets, *_blocks(chosen)]
+    engine, used = await _engine(installation, chosen)
+    return [
+        check_root(),
+        *engine,
+        await asyncio.to_thread(_programs),
         check_subnets(wanted, used),
-        free_space(len(chosen.zones) + 1, used, up=own),
+        free_space(len(chosen.zones) + 1, used, up=installation.record() is not None),
         check_ports(ports),
         check_bridge(),
         check_firewall(),
         await asyncio.to_thread(check_registry),
+        *await check_cluster(installation),
     ]
-    return [*findings, *await check_cluster(installation)]
 
 
 def in_order(findings: Sequence[Finding]) -> bool:
@@ -80,24 +73,36 @@ def in_order(findings: Sequence[Finding]) -> bool:
     return all(each.state is not State.MISSING for each in findings)
 
 
-def _engine(client: DockerClient) -> list[Finding]:
-    info, version = client.info(), client.version()
-    return [
-        check_engine(info, version),
-        check_locality(client.api.base_url, info),
-        *check_limits(info),
-        _images(client),
-    ]
+async def _engine(installation: Installation, chosen: ProviderConfig) -> tuple[list[Finding], Sequence[Occupied]]:
+    """Return what is found of the engine, and the blocks in use; those of the host alone when no engine answers."""
+    host = chosen.runtime.docker.host
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS), open_client(host) as client:
+            info, version = await client.system.info(), await client.version()
+            findings = [
+                check_engine(info, version),
+                check_locality(str(client.docker_host), info),
+                *check_limits(info),
+                await asyncio.to_thread(_images, host),
+                *await network_facts(client, installation.name, _blocks(chosen)),
+            ]
+            return findings, await used_blocks(client, installation.name)
+    except (RuntimeFault, DockerError, DockerException, OSError, ValueError) as error:
+        told = str(error) or f"no answer in {_ANSWER_SECONDS:.0f} s"
+        alone = [(each.cidr, f"interface {each.interface}") for each in host_networks()]
+        return [no_engine(told)], occupied(alone)
 
 
-async def _zones_network(installation: Installation, wanted: Sequence[str]) -> list[Finding]:
-    """RuntimeFault when the engine goes away meanwhile."""
-    async with Docker() as client:
-        return await network_facts(client, installation.name, [*wanted, *stored_blocks(installation).values()])
+def _blocks(config: ProviderConfig) -> list[str]:
+    return [each.cidr for zone in config.zones for each in zone.v_switches]
 
 
-def _images(client: DockerClient) -> Finding:
-    missing = missing_images(client)
+def _images(host: str) -> Finding:
+    client = open_engine(host)
+    try:
+        missing = missing_images(client)
+    finally:
+        client.close()
     means = "the local cluster's pods run from images that are made here, without a registry"
     if not missing:
         return Finding("local images", State.OK, "all are there", means)

@@ -65,7 +65,7 @@ def check_locality(address: str, info: Mapping[str, Any]) -> Finding:
     """See whether the engine runs on this machine: host directories and process ids have to be the same ones."""
     means = "the provider reaches the containers' files, cgroups and namespaces on the engine's host (HostOps)"
     kernel = str(info.get("KernelVersion", ""))
-    local = address.startswith(("unix://", "http+docker://", "http+unix://"))
+    local = address.startswith("unix:")
     if not local:
         why = f"the engine at {address} is another machine's"
     elif kernel != platform.release():

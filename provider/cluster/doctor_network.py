@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provider.cloud.addresses.free_blocks import AddressClashError, choose_blocks, occupied
+from provider.cloud.addresses.free_blocks import AddressClashError, Occupied, choose_blocks
 from provider.cluster.doctor_finding import Finding, State
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _REGISTRY_SECONDS = 4.0
 _COMMAND_SECONDS = 10
 
 
-def check_subnets(wanted: Iterable[str], used: Iterable[tuple[str, str]]) -> Finding:
-    """See whether a wanted CIDR overlaps one in use; `used` are (CIDR, owner) of Docker networks and routes."""
-    taken = occupied(used)
+def check_subnets(wanted: Iterable[str], used: Iterable[Occupied]) -> Finding:
+    """See whether a wanted CIDR overlaps one in use."""
+    taken = list(used)
     asked = list(wanted)
     clashes = [
         f"{each} overlaps {other.network} of {other.owner}"
@@ -42,13 +42,13 @@ def check_subnets(wanted: Iterable[str], used: Iterable[tuple[str, str]]) -> Fin
     return Finding("subnets", State.OK, "free" if asked else "none asked for", means)
 
 
-def free_space(count: int, used: Iterable[tuple[str, str]], *, up: bool) -> Finding:
+def free_space(count: int, used: Iterable[Occupied], *, up: bool) -> Finding:
     """See whether the private ranges hold a free block for each zone and one for the cluster's network."""
     means = "a /22 for each zone and one for the cluster's network, clear of routes and Docker networks"
     if up:
         return Finding("free blocks", State.OK, "chosen already", means)
     try:
-        blocks = choose_blocks(count, (), occupied(used))
+        blocks = choose_blocks(count, (), used)
     except AddressClashError as error:
         advice = "name free CIDRs in a configuration (zones[].vSwitches[].cidr, any mask from /16 to /29)"
         return Finding("free blocks", State.MISSING, "; ".join(error.mistakes), means, advice)

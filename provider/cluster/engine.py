@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import docker
+from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from provider.cluster.build_command import run
@@ -16,19 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from docker import DockerClient
+
     from provider.clock import Clock
 
-__all__ = ["OLDEST_ENGINE", "engine_version", "ensure_engine"]
+__all__ = ["OLDEST_ENGINE", "engine_version", "ensure_engine", "open_engine"]
 
 OLDEST_ENGINE = (20, 10)
 _START_SECONDS = 60.0
+_CALL_SECONDS = 300  # loading images takes long
 _INSTALL_SECONDS = 900.0
 
 
-def engine_version() -> str | None:
+def open_engine(host: str = "", seconds: int = _CALL_SECONDS) -> DockerClient:
+    """Return a client of the engine at `host`; empty: DOCKER_HOST, the current Docker context, the local socket.
+
+    DockerException when there is none.
+    """
+    if host:
+        return docker.DockerClient(base_url=host, timeout=seconds)
+    context = None if "DOCKER_HOST" in os.environ else ContextAPI.get_current_context()
+    if context is None or context.Host is None:
+        return docker.from_env(timeout=seconds)
+    tls: Any = context.TLSConfig  # None without TLS, whatever the stubs say
+    return docker.DockerClient(base_url=context.Host, timeout=seconds, tls=tls or False)
+
+
+def engine_version(host: str = "") -> str | None:
     """Return the version of the engine that answers, or None when none does."""
     try:
-        client = docker.from_env(timeout=10)
+        client = open_engine(host, seconds=10)
         try:
             return str(client.version()["Version"])
         finally:
@@ -37,14 +56,20 @@ def engine_version() -> str | None:
         return None
 
 
-async def ensure_engine(state: Path, clock: Clock, report: Callable[[str], None]) -> str:
+async def ensure_engine(state: Path, clock: Clock, report: Callable[[str], None], host: str = "") -> str:
     """Return the version of the engine; install Debian's docker.io and start dockerd when none answers.
 
     The dockerd that is started here is left running by `zonelet down`: images and other people's containers live in it.
     """
-    version = engine_version()
+    version = engine_version(host)
     if version is not None:
         return version
+    if host:
+        raise SetupError(
+            f"no Docker engine answers at {host}",
+            "the configuration names it (runtime.docker.host)",
+            "start that engine, or leave the key out: then the local one is used, or installed",
+        )
     if shutil.which("dockerd") is None:
         _install(state / "install-docker.log", report)
     report("starting dockerd")

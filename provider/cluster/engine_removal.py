@@ -1,58 +1,47 @@
-"""Removes an installation's containers and networks from the engine, by their label, and nothing else."""
+"""Removes what an installation has on the engine and its host, as a step of `zonelet down`."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import docker
-from docker.errors import APIError, DockerException, NotFound
+from aiodocker.exceptions import DockerError
 
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION
+from provider.cloud.runtime.docker_engine.removal import remove_installation
+from provider.cluster.provider_config import installed_config
 from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from provider.cluster.installation import Installation
 
 __all__ = ["remove_from_engine"]
 
-_ENGINE_SECONDS = 120
-
 
 async def remove_from_engine(installation: Installation) -> None:
-    """Remove them. SetupError when the engine does not answer, or refuses."""
+    """Remove containers, networks, mounts, cgroups, directories. SetupError when the engine does not let go."""
+    config = installed_config(installation)
+    host = "" if config is None else config.runtime.docker.host
+    name = installation.name
     try:
-        client = docker.from_env(timeout=_ENGINE_SECONDS)
-    except DockerException as error:
-        raise _away(installation, error) from error
-    wanted: dict[str, str | list[str] | bool] = {"label": f"{INSTALLATION}={installation.name}"}
-    try:
-        for container in client.containers.list(all=True, filters=wanted, ignore_removed=True):
-            _gone(container.remove, force=True, v=True)
-        for network in client.networks.list(filters=wanted):
-            _gone(network.remove)
-    except APIError as error:
+        async with open_client(host) as client:
+            await remove_installation(client, name, installation.state, clock=installation.clock)
+    except RuntimeFault as error:
+        if error.kind is FaultKind.UNAVAILABLE:
+            raise _away(name, error.message) from error
         raise SetupError(
-            f"the engine refused to remove a part of {installation.name}",
-            error.explanation or str(error),
-            f"docker ps -a --filter label={INSTALLATION}={installation.name} shows what is left; run this again",
+            f"the engine does not let go of a part of {name}",
+            error.message,
+            f"docker ps -a --filter label={INSTALLATION}={name} shows what is left; run this again",
         ) from error
-    except (DockerException, OSError) as error:
-        raise _away(installation, error) from error
-    finally:
-        client.close()
+    except (DockerError, OSError, ValueError) as error:
+        raise _away(name, str(error)) from error
 
 
-def _gone(remove: Callable[..., object], **options: bool) -> None:
-    with suppress(NotFound):  # somebody else was quicker
-        remove(**options)
-
-
-def _away(installation: Installation, error: Exception) -> SetupError:
+def _away(name: str, why: str) -> SetupError:
     return SetupError(
-        f"containers and networks of {installation.name} may be left: no Docker engine answers",
-        str(error),
-        f"start the engine, then run: zonelet down --name {installation.name}",
+        f"containers and networks of {name} may be left: no Docker engine answers",
+        why,
+        f"start the engine, then run: zonelet down --name {name}",
     )

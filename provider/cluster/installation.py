@@ -3,6 +3,7 @@
     installation.json      which kind of cluster it is, and what `down` must know of it
     provider.yaml          the provider's configuration, as `up` chose it
     provider.kubeconfig    the provider's credential
+    blocks.json            the block of the cluster's network
     kube-context.json      where the user's kubeconfig was changed (kube_context.py)
     run/                   pid files and logs
     admin.kubeconfig, pki/, etcd/ ...   the local control plane (local.py)
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Installation", "Record", "python_module"]
 
-_OWN_FILES = ("installation.json", "provider.yaml", "provider.kubeconfig", "kube-context.json", "cluster-ca.crt")
+_OWN_FILES = (
+    "installation.json",
+    "provider.yaml",
+    "provider.kubeconfig",
+    "kube-context.json",
+    "cluster-ca.crt",
+    "blocks.json",
+)
 _PROVIDERS = ("nodes", "instances", "logs", "run")
 _PROVIDERS_FILES = "journal.sqlite*"
 
@@ -74,11 +82,6 @@ class Installation:
     def provider_kubeconfig(self) -> Path:
         """Return the provider's credential."""
         return self.state / "provider.kubeconfig"
-
-    @property
-    def cluster_network(self) -> str:
-        """Return the name of the Docker network where zones and API server meet, unless the config names one."""
-        return f"{self.name}-cluster"
 
     @property
     def provider(self) -> Process:

@@ -8,33 +8,31 @@ they are. Argo is the cluster's own business.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import docker
-
+from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cluster.argo import render_tolerations
-from provider.cluster.blocks import free_blocks, network_block
+from provider.cluster.blocks import choose_blocks_for, host_address
 from provider.cluster.build import cache_root
 from provider.cluster.build_cache import exclusive
-from provider.cluster.engine import ensure_engine
+from provider.cluster.engine import ensure_engine, open_engine
 from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.images import ensure_own_images
 from provider.cluster.installation import Record
 from provider.cluster.manifests import Manifests
 from provider.cluster.pki import write_private
 from provider.cluster.provider_access import grant_access, permissions, revoke_access
-from provider.cluster.provider_config import config_text, given_config, stored_blocks, write_config
+from provider.cluster.provider_config import config_text, given_config, write_config
 from provider.cluster.provider_daemon import start_provider, wait_for_nodes
 from provider.cluster.steps import SetupError
-from provider.config.load import load, node_name, zones_without_vswitch
+from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from docker import DockerClient
 
     from provider.cluster.installation import Installation
     from provider.cluster.steps import Steps
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["docker_network_of", "join_cluster", "leave_cluster", "missing_permissions"]
 
-_ENGINE_SECONDS = 300
 _POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -71,11 +68,13 @@ async def join_cluster(installation: Installation, steps: Steps, *, config: Path
                 return await _join(installation, steps, chosen, given, api, record)
             except BaseException:
                 if before is None:
-                    with steps.step("undo what was made"):
-                        await installation.provider.stop(installation.clock)
-                        await leave_cluster(installation, record)
-                        await remove_from_engine(installation)
-                        installation.remove_files()
+                    logs = cache_root() / "logs" / f"up-{installation.name}"
+                    steps.note(f"It failed: what was made is undone; the logs are kept in {logs}")
+                    installation.keep_logs(logs)
+                    await installation.provider.stop(installation.clock)
+                    await leave_cluster(installation, record)
+                    await remove_from_engine(installation)
+                    installation.remove_files()
                 raise
         finally:
             await api.close()
@@ -174,22 +173,23 @@ async def _join(
 ) -> tuple[str, ...]:
     cache, clock = cache_root(), installation.clock
     with steps.step("find a Docker engine, or install and start one") as report:
-        await ensure_engine(cache / "engine", clock, report)
-    client = docker.from_env(timeout=_ENGINE_SECONDS)
-    try:
-        with steps.step("make the installation's own images, or find them in the engine") as report:
-            ensure_own_images(client, cache, report)
-        with steps.step("choose address blocks") as report:
-            installation.write_record(record)
-            network = chosen.runtime.docker.network or docker_network_of(
-                record.context, [str(each.name) for each in client.networks.list()]
-            )
-            known = _blocks(installation, client, chosen, network, await _cluster_ranges(api))
-            report(", ".join([*(f"{zone} {cidr}" for zone, cidr in known.items()), f"network {network or 'our own'}"]))
-            defaults: Json = {"runtime": {"docker": {"network": network}}} if network else {}
-            changed = write_config(installation, config_text(installation, chosen, given, defaults, known))
-    finally:
-        client.close()
+        await ensure_engine(cache / "engine", clock, report, chosen.runtime.docker.host)
+    host = chosen.runtime.docker.host
+    with steps.step("make its own images, or find them in the engine") as report, closing(open_engine(host)) as engine:
+        ensure_own_images(engine, cache, report)
+        networks = [str(each.name) for each in engine.networks.list()]
+    with steps.step("choose address blocks") as report:
+        installation.write_record(record)
+        network = chosen.runtime.docker.network or docker_network_of(record.context, networks)
+        ranges = await _cluster_ranges(api)
+        async with open_client(host) as client:
+            if network:
+                await host_address(client, network)  # it has to be there
+            blocks = await choose_blocks_for(client, installation, chosen, ranges, own=not network)
+        told = [f"{zone} {cidr}" for zone, cidr in blocks.zones.items()]
+        report(", ".join([*told, f"network {network or blocks.cluster}"]))
+        defaults: Json = {"runtime": {"docker": {"network": network}}} if network else {}
+        changed = write_config(installation, config_text(installation, chosen, given, defaults, blocks.zones))
     config = load(installation.provider_config)
     with steps.step("give the provider its role and credential"):
         token = await grant_access(api, installation.name, clock)
@@ -205,26 +205,6 @@ async def _join(
         start_provider(installation)
         await wait_for_nodes(installation, api, names, report)
     return names
-
-
-def _blocks(
-    installation: Installation,
-    client: DockerClient,
-    chosen: ProviderConfig,
-    network: str,
-    ranges: list[tuple[str, str]],
-) -> dict[str, str]:
-    if network and network_block(client, network) is None:
-        raise SetupError(
-            f"there is no Docker network {network}",
-            "the configuration names it (runtime.docker.network)",
-            "correct the configuration; kind's is called kind, k3d's k3d-<cluster>",
-        )
-    known = stored_blocks(installation)
-    needed = [zone for zone in zones_without_vswitch(chosen) if zone not in known]
-    configured = [] if known else [each.cidr for zone in chosen.zones for each in zone.v_switches]
-    used = [*ranges, *((cidr, "this installation") for cidr in known.values())]
-    return known | dict(zip(needed, free_blocks(client, len(needed), configured, used), strict=True))
 
 
 async def _cluster_ranges(api: HttpKubeApi) -> list[tuple[str, str]]:

@@ -6,40 +6,39 @@ installation that was not there before is removed again whole; of one that was, 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import docker
-
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.naming import cluster_network_name
 from provider.cluster.argo import install_argo
-from provider.cluster.blocks import ensure_cluster_network, free_blocks, network_block
+from provider.cluster.blocks import choose_blocks_for, host_address, make_cluster_network
 from provider.cluster.build import Binaries, build_all, cache_root
 from provider.cluster.build_cache import exclusive
 from provider.cluster.down import take_down
-from provider.cluster.engine import ensure_engine
+from provider.cluster.engine import ensure_engine, open_engine
 from provider.cluster.images import ensure_images
 from provider.cluster.installation import Record
 from provider.cluster.local import COMPONENTS, SERVICE_CIDR
 from provider.cluster.processes import Process
-from provider.cluster.provider_config import LOCAL_DEFAULTS, config_text, given_config, stored_blocks, write_config
+from provider.cluster.provider_config import LOCAL_DEFAULTS, config_text, given_config, write_config
 from provider.cluster.provider_daemon import start_provider, wait_for_nodes
 from provider.cluster.steps import SetupError
-from provider.config.load import load, node_name, zones_without_vswitch
+from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from docker import DockerClient
+    from aiodocker import Docker
 
     from provider.cluster.installation import Installation
     from provider.cluster.steps import Steps
     from provider.config.schema import ProviderConfig
 
 __all__ = ["Running", "up_local"]
-
-_ENGINE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,14 @@ async def up_local(
         running = _running(installation)
         try:
             return await _bring_up(installation, steps, chosen, given, user_kubeconfig)
-        except BaseException:
+        except BaseException as error:
             logs = cache_root() / "logs" / f"up-{installation.name}"
-            with steps.step(f"undo what was made; the logs are kept in {logs}"):
-                installation.keep_logs(logs)
-                await _undo(installation, steps, running, fresh=before is None)
+            steps.note(f"It failed: what was made is undone; the logs are kept in {logs}")
+            installation.keep_logs(logs)
+            await _undo(installation, steps, running, fresh=before is None)
+            if isinstance(error, SetupError):
+                kept = error.next_step.replace(str(installation.state / "run"), str(logs))
+                raise SetupError(error.what, error.why, kept) from error
             raise
 
 
@@ -88,18 +90,16 @@ async def _bring_up(
 ) -> Running:
     cache, clock = cache_root(), installation.clock
     with steps.step("find a Docker engine, or install and start one") as report:
-        await ensure_engine(cache / "engine", clock, report)
+        await ensure_engine(cache / "engine", clock, report, chosen.runtime.docker.host)
     with steps.step("build Kubernetes, etcd and Argo, or take them from the cache") as report:
         binaries = build_all(cache, report)
-    client = docker.from_env(timeout=_ENGINE_SECONDS)
-    try:
-        with steps.step("make the images, or find them in the engine") as report:
-            ensure_images(client, binaries, cache, report)
-        with steps.step("choose address blocks, make the cluster's network") as report:
-            installation.write_record(Record("local"))
-            changed, address = _choose_addresses(installation, client, chosen, given, report)
-    finally:
-        client.close()
+    host = chosen.runtime.docker.host
+    with steps.step("make the images, or find them in the engine") as report, closing(open_engine(host)) as engine:
+        ensure_images(engine, binaries, cache, report)
+    with steps.step("choose address blocks, make the cluster's network") as report:
+        installation.write_record(Record("local"))
+        async with open_client(host) as client:
+            changed, address = await _choose_addresses(installation, client, chosen, given, report)
     config = load(installation.provider_config)
     await installation.local.start(binaries, steps, advertise=address)
     api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
@@ -121,36 +121,24 @@ async def _bring_up(
     return Running(binaries, names)
 
 
-def _choose_addresses(
+async def _choose_addresses(
     installation: Installation,
-    client: DockerClient,
+    client: Docker,
     chosen: ProviderConfig,
     given: dict[str, object],
     report: Callable[[str], None],
 ) -> tuple[bool, str]:
     """Write the provider's configuration, make the network; return whether that changed, and the host's address."""
-    network = chosen.runtime.docker.network or installation.cluster_network
-    found = network_block(client, network)
-    known = stored_blocks(installation)
-    needed = [zone for zone in zones_without_vswitch(chosen) if zone not in known]
-    configured = [] if found else [each.cidr for zone in chosen.zones for each in zone.v_switches]
-    used = [(SERVICE_CIDR, "the local cluster's services"), *((cidr, "this installation") for cidr in known.values())]
-    blocks = iter(free_blocks(client, len(needed) + (found is None), configured, used))
-    known |= {zone: next(blocks) for zone in needed}
-    if found is None:
-        if chosen.runtime.docker.network:
-            raise SetupError(
-                f"there is no Docker network {network}",
-                "the configuration names it (runtime.docker.network)",
-                "make it, or leave that key out: the installation then makes its own",
-            )
-        ensure_cluster_network(client, network, installation.name, next(blocks))
-        found = network_block(client, network)
-    if found is None:
-        raise SetupError(f"the Docker network {network} is gone again", "somebody removed it", "run: zonelet up")
-    report(f"{network} {found[0]}, " + ", ".join(f"{zone} {cidr}" for zone, cidr in known.items()))
-    text = config_text(installation, chosen, given, LOCAL_DEFAULTS, known)
-    return write_config(installation, text), found[1]
+    joined = chosen.runtime.docker.network
+    services = [(SERVICE_CIDR, "the local cluster's services")]
+    blocks = await choose_blocks_for(client, installation, chosen, services, own=not joined)
+    if not joined:
+        await make_cluster_network(client, installation, blocks.cluster)
+    network = joined or cluster_network_name(installation.name)
+    told = [f"{zone} {cidr}" for zone, cidr in blocks.zones.items()]
+    report(", ".join([*told, f"network {network} {blocks.cluster}".rstrip()]))
+    text = config_text(installation, chosen, given, LOCAL_DEFAULTS, blocks.zones)
+    return write_config(installation, text), await host_address(client, network)
 
 
 def _running(installation: Installation) -> frozenset[str]:

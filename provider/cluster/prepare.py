@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-import docker
-
 from provider.clock import SystemClock
 from provider.cluster.build import build_all, cache_root
 from provider.cluster.build_command import BuildError
-from provider.cluster.engine import ensure_engine
+from provider.cluster.engine import ensure_engine, open_engine
 from provider.cluster.images import ensure_images
 from provider.cluster.steps import Steps
-
-_IMAGE_CALL_SECONDS = 300
 
 
 async def prepare(steps: Steps) -> None:
@@ -24,7 +20,7 @@ async def prepare(steps: Steps) -> None:
     with steps.step("build Kubernetes, etcd and Argo, or take them from the cache") as report:
         binaries = build_all(cache_root(), report)
     with steps.step("make the images, or find them in the engine") as report:
-        client = docker.from_env(timeout=_IMAGE_CALL_SECONDS)
+        client = open_engine()
         try:
             ensure_images(client, binaries, cache_root(), report)
         finally:

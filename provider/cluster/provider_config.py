@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from provider.cluster.installation import Installation
     from provider.config.schema import ProviderConfig
+    from provider.model.ids import ZoneId
 
 __all__ = ["config_text", "given_config", "installed_config", "stored_blocks", "write_config"]
 
@@ -75,7 +76,7 @@ def installed_config(installation: Installation) -> ProviderConfig | None:
 
 
 def config_text(
-    installation: Installation, config: ProviderConfig, given: Json, defaults: Json, blocks: Mapping[str, str]
+    installation: Installation, config: ProviderConfig, given: Json, defaults: Json, blocks: Mapping[ZoneId, str]
 ) -> str:
     """Return the configuration as YAML: given, then defaults, then a block for each zone that names no vSwitch."""
     document: Json = {

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from provider.cluster.blocks import host_routes
+from provider.cloud.addresses.free_blocks import occupied
 from provider.cluster.doctor import in_order
 from provider.cluster.doctor_cluster import pending_certificates
 from provider.cluster.doctor_engine import SUPPORTED, check_engine, check_limits, check_locality
@@ -57,9 +57,9 @@ def test_podmans_emulation_is_refused_by_name_and_not_for_its_version() -> None:
 
 def test_a_remote_engine_and_one_in_a_virtual_machine_are_refused() -> None:
     here = {"KernelVersion": platform.release()}
-    assert check_locality("http+docker://localhost", here).ok
+    assert check_locality("unix://localhost", here).ok
     assert "another machine" in check_locality("https://10.0.0.1:2376", here).found
-    assert "virtual machine" in check_locality("http+docker://localhost", {"KernelVersion": "6.6.0-linuxkit"}).found
+    assert "virtual machine" in check_locality("unix://localhost", {"KernelVersion": "6.6.0-linuxkit"}).found
 
 
 def test_absent_cgroup_controllers_are_named() -> None:
@@ -72,20 +72,16 @@ def test_absent_cgroup_controllers_are_named() -> None:
 
 
 def test_an_overlapping_subnet_is_named_with_its_owner_and_the_default_route_is_not_one() -> None:
-    assert check_subnets(["10.1.0.0/24"], [("0.0.0.0/0", "interface eth0"), ("10.2.0.0/16", "x")]).ok
-    finding = check_subnets(["10.1.0.0/24"], [("10.1.0.0/16", "interface tun0")])
+    assert check_subnets(["10.1.0.0/24"], occupied([("0.0.0.0/0", "interface eth0"), ("10.2.0.0/16", "x")])).ok
+    finding = check_subnets(["10.1.0.0/24"], occupied([("10.1.0.0/16", "interface tun0")]))
     assert finding.found == "10.1.0.0/24 overlaps 10.1.0.0/16 of interface tun0"
 
 
 def test_free_blocks_are_shown_before_they_are_taken() -> None:
     assert "10.0.0.0/22" in free_space(4, [], up=False).found
-    everything = [("10.0.0.0/8", "a"), ("172.16.0.0/12", "b"), ("192.168.0.0/16", "c")]
+    everything = occupied([("10.0.0.0/8", "a"), ("172.16.0.0/12", "b"), ("192.168.0.0/16", "c")])
     assert free_space(4, everything, up=False).state is State.MISSING
     assert free_space(4, everything, up=True).ok
-
-
-def test_routes_are_read_from_the_kernel() -> None:
-    assert ("127.0.0.0/8", "interface lo") in host_routes()
 
 
 def test_a_port_in_use_is_found() -> None:
