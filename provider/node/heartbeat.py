@@ -32,13 +32,13 @@ class Heartbeat:
         self,
         api: KubeApi,
         node: str,
-        node_uid: str,
+        node_uid: Callable[[], str],
         health: Callable[[], BackendHealth],
         *,
         lease_seconds: int,
         clock: Clock,
     ) -> None:
-        """Take the node's own client, and where to ask for the engine's health."""
+        """Take the node's own client, and where to ask for the Node's UID and the engine's health."""
         self._api = api
         self._node = node
         self._node_uid = node_uid
@@ -60,17 +60,16 @@ class Heartbeat:
         """Renew the Lease once, and make it where it is missing."""
         renewed = datetime.fromtimestamp(self._clock.now(), tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = {"holderIdentity": self._node, "leaseDurationSeconds": self._lease_seconds, "renewTime": renewed}
+        # The owner every time: a Node that was made again has another UID, and the lease of the former one is garbage.
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": self._node_uid()}
+        lease = {"metadata": {"ownerReferences": [owner]}, "spec": spec}
         try:
-            await self._api.patch(f"{LEASES}/{self._node}", {"spec": spec}, "merge")
+            await self._api.patch(f"{LEASES}/{self._node}", lease, "merge")
         except KubeError as error:
             if error.code != NOT_FOUND:
                 raise
-            await self._api.create(LEASES, {**self._lease(), "spec": spec})
+            await self._api.create(LEASES, self._named(lease))
 
-    def _lease(self) -> dict[str, Any]:
-        owner = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": self._node_uid}
-        return {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": self._node, "namespace": "kube-node-lease", "ownerReferences": [owner]},
-        }
+    def _named(self, lease: dict[str, Any]) -> dict[str, Any]:
+        metadata = {"name": self._node, "namespace": "kube-node-lease", **lease["metadata"]}
+        return {**lease, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}

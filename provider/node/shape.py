@@ -115,7 +115,7 @@ def privileged_part(facts: NodeFacts) -> Json:
 
 def node_status(facts: NodeFacts, now: float, previous: Iterable[Mapping[str, Any]] = ()) -> Json:
     """Return node.status; times in seconds since the epoch come in, RFC 3339 goes out."""
-    resources = _resources(facts)
+    resources = node_resources(facts)
     status: Json = {
         "capacity": resources,
         "allocatable": dict(resources),
@@ -172,7 +172,8 @@ def _addresses(facts: NodeFacts) -> list[Json]:
     return addresses
 
 
-def _resources(facts: NodeFacts) -> dict[str, str]:
+def node_resources(facts: NodeFacts) -> dict[str, str]:
+    """Return what the zone offers in whole: capacity, and allocatable as long as nothing is kept back."""
     zone = facts.status.zone
     return {
         "cpu": f"{zone.cpu // 1000}" if zone.cpu % 1000 == 0 else f"{zone.cpu}m",

@@ -61,7 +61,9 @@ class LeaseApi(HttpKubeApi):
 async def beat(api: LeaseApi, health: list[bool]) -> Clock:
     clock = Clock(len(health))
     states = iter(health)
-    heartbeat = Heartbeat(api, "n", "uid", lambda: BackendHealth(healthy=next(states)), lease_seconds=40, clock=clock)
+    heartbeat = Heartbeat(
+        api, "n", lambda: "uid", lambda: BackendHealth(healthy=next(states)), lease_seconds=40, clock=clock
+    )
     with pytest.raises(DoneError):
         await heartbeat.run()
     return clock
