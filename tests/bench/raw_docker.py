@@ -1,0 +1,79 @@
+"""The peer: raw calls of the Engine API that make the same containers as a pod of zonelet's.
+
+The bodies are taken from what the engine says of a pod that zonelet runs (sandbox and container, with mounts, cgroup,
+network and limits); only names, addresses and the namespaces to join are new. So both sides ask for the same things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.measure import Burst
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiodocker import Docker
+
+LABEL = "dev.zonelet.bench"
+_CONFIG = ("Image", "Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Tty", "OpenStdin", "Hostname", "Healthcheck")
+
+
+class Template:
+    """Bodies of `POST /containers/create`, made from two containers of a running pod."""
+
+    def __init__(self, sandbox: dict[str, Any], container: dict[str, Any]) -> None:
+        self._sandbox = sandbox
+        self._container = container
+        (self.network,) = sandbox["NetworkSettings"]["Networks"]
+
+    def sandbox(self, address: str) -> dict[str, Any]:
+        """Return the body of a sandbox at the address."""
+        mac = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+        endpoints = {self.network: {"IPAMConfig": {"IPv4Address": address}}}
+        body = self._body(self._sandbox)
+        return {**body, "MacAddress": mac, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+
+    def container(self, sandbox: str) -> dict[str, Any]:
+        """Return the body of a container that joins the sandbox."""
+        body = self._body(self._container)
+        joined = f"container:{sandbox}"
+        del body["Hostname"]  # refused beside a joined namespace
+        return {**body, "HostConfig": {**body["HostConfig"], "NetworkMode": joined, "IpcMode": joined}}
+
+    @staticmethod
+    def _body(inspected: dict[str, Any]) -> dict[str, Any]:
+        config = {key: inspected["Config"][key] for key in _CONFIG if inspected["Config"].get(key) is not None}
+        return {**config, "Labels": {LABEL: "raw"}, "HostConfig": inspected["HostConfig"]}
+
+
+async def burst(client: Docker, template: Template, addresses: Sequence[str], in_flight: int) -> Burst:
+    """Start one pair for each address, at most `in_flight` at a time; remove all of them again."""
+    names = [(f"zlbench-{index}-sandbox", f"zlbench-{index}-main", address) for index, address in enumerate(addresses)]
+    gate = asyncio.Semaphore(in_flight)
+    begun = time.monotonic()  # noqa: TID251 - a stopwatch
+
+    async def start(sandbox: str, main: str, address: str) -> float:
+        async with gate:
+            first = await client.containers.create(template.sandbox(address), name=sandbox)
+            await first.start()
+            second = await client.containers.create(template.container(sandbox), name=main)
+            await second.start()
+        return time.monotonic() - begun  # noqa: TID251 - a stopwatch
+
+    async def remove(sandbox: str, main: str, _address: str) -> None:
+        async with gate:
+            for name in (main, sandbox):
+                await client.containers.container(name).delete(force=True, v=True)
+
+    async with asyncio.TaskGroup() as group:
+        starts = [group.create_task(start(*each)) for each in names]
+    window = time.monotonic() - begun  # noqa: TID251 - a stopwatch
+    begun_removal = time.monotonic()  # noqa: TID251 - a stopwatch
+    async with asyncio.TaskGroup() as group:
+        for each in names:
+            group.create_task(remove(*each))
+    removal = time.monotonic() - begun_removal  # noqa: TID251 - a stopwatch
+    return Burst([task.result() for task in starts], window, removal)

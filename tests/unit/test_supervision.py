@@ -1,0 +1,55 @@
+"""What dies is told and started again; what is only away is not a bug."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from provider.clock import LoopClock
+from provider.kube.client import KubeError
+from provider.model.errors import CloudCode, CloudError
+from provider.supervision import keep_running, weather_of
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_work_that_fails_starts_again_with_longer_delays() -> None:
+    clock = LoopClock()
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(clock.now())
+        if len(begun) < 4:
+            raise ValueError("broken")
+
+    with capture_logs() as logs:
+        await keep_running("it", work, clock)
+    gaps = [round(after - before, 3) for before, after in zip(begun, begun[1:], strict=False)]
+    assert gaps == [1, 2, 4]
+    assert [line["event"] for line in logs] == ["worker.crashed"] * 3
+
+
+async def test_a_long_calm_forgets_the_back_off() -> None:
+    clock = LoopClock()
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(clock.now())
+        if len(begun) == 3:
+            await clock.sleep(1000)
+        if len(begun) < 5:
+            raise KubeError(0, "ClientConnectorError", "refused")
+
+    with capture_logs() as logs:
+        await keep_running("it", work, clock)
+    gaps = [round(after - before, 3) for before, after in zip(begun, begun[1:], strict=False)]
+    assert gaps == [1, 2, 1001, 2]
+    assert {line["event"] for line in logs} == {"worker.waits"}
+
+
+def test_only_what_is_away_is_weather() -> None:
+    away = KubeError(0, "TimeoutError", "")
+    engine = CloudError(CloudCode.UNAVAILABLE, "no engine")
+    assert weather_of(ExceptionGroup("two", [away, engine])) == f"{away}; {engine}"
+    assert weather_of(ExceptionGroup("two", [away, KeyError("x")])) is None
+    assert weather_of(OSError("address in use")) == "address in use"
