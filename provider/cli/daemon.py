@@ -1,0 +1,71 @@
+"""`zonelet run`: the provider daemon in the foreground, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from provider.app import Options
+    from provider.config.schema import ProviderConfig
+
+BAD_CONFIG = 2
+"""Exit code for a configuration that cannot be used."""
+
+
+def run(
+    config: Annotated[Path | None, typer.Option(help="ProviderConfig (YAML); everything has a default.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the installation, unless the configuration gives it.")] = "zonelet",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: $KUBECONFIG, the pod's account, ~/.kube/config.")] = None,
+    backend: Annotated[str, typer.Option(help="Address of an elastic API elsewhere, in place of an own engine.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the provider: one virtual node per zone, every pod of theirs as an instance, until SIGINT or SIGTERM."""
+    from provider.app import Options
+    from provider.config.load import ConfigError
+    from provider.observability.logging import configure
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter("debug, info, warning or error", param_hint="--log-level")
+    try:
+        settings = _settings(config, name)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            typer.echo(mistake, err=True)
+        typer.echo(f"Nothing was started: {config} has {len(error.mistakes)} mistake(s).", err=True)
+        raise typer.Exit(BAD_CONFIG) from None
+    configure(log_level)  # type: ignore[arg-type]
+    state = Path(settings.state_dir or os.environ.get("ZONELET_STATE_DIR") or f"/var/lib/zonelet/{settings.name}")
+    options = Options(
+        config=settings,
+        state=state.absolute(),
+        kubeconfig=None if kubeconfig is None else str(kubeconfig),
+        backend=backend,
+    )
+    asyncio.run(_until_signalled(options))
+
+
+def _settings(config: Path | None, name: str) -> ProviderConfig:
+    from msgspec.structs import replace
+
+    from provider.config.load import load, parse
+
+    return replace(parse(""), name=name) if config is None else load(config)
+
+
+async def _until_signalled(options: Options) -> None:
+    from provider.app import run_provider
+
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None  # noqa: S101 - asyncio.run made it
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, main.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await run_provider(options)
