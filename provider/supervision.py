@@ -33,7 +33,7 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]], clock: Cl
         begun = clock.now()
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - the one place where a worker's death is told and mended
+        except Exception as error:
             weather = weather_of(error)
             if clock.now() - begun > CALM_SECONDS:
                 delay = FIRST_SECONDS

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from provider.app import Options
     from provider.config.schema import ProviderConfig
 
+CANNOT_BEGIN = 1
 BAD_CONFIG = 2
 """Exit code for a configuration that cannot be used."""
 
@@ -22,7 +23,7 @@ BAD_CONFIG = 2
 def run(
     config: Annotated[Path | None, typer.Option(help="ProviderConfig (YAML); everything has a default.")] = None,
     name: Annotated[str, typer.Option(help="Name of the installation, unless the configuration gives it.")] = "zonelet",
-    kubeconfig: Annotated[Path | None, typer.Option(help="Default: $KUBECONFIG, the pod's account, ~/.kube/config.")] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: $KUBECONFIG, the pod's account, ~/.kube.")] = None,
     backend: Annotated[str, typer.Option(help="Address of an elastic API elsewhere, in place of an own engine.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -48,7 +49,15 @@ def run(
         kubeconfig=None if kubeconfig is None else str(kubeconfig),
         backend=backend,
     )
-    asyncio.run(_until_signalled(options))
+    try:
+        asyncio.run(_until_signalled(options))
+    except Exception as error:
+        why = _why_not(error)
+        if why is None:
+            raise
+        for line in why:
+            typer.echo(line, err=True)
+        raise typer.Exit(CANNOT_BEGIN) from None
 
 
 def _settings(config: Path | None, name: str) -> ProviderConfig:
@@ -69,3 +78,19 @@ async def _until_signalled(options: Options) -> None:
         loop.add_signal_handler(number, main.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await run_provider(options)
+
+
+def _why_not(error: BaseException) -> list[str] | None:
+    """Return why the provider cannot begin, a line each; None for a bug."""
+    from provider.app import StartError
+    from provider.cloud.addresses.free_blocks import AddressClashError
+    from provider.cloud.runtime.base import RuntimeFault
+    from provider.kube.connection import KubeConfigError
+    from provider.model.errors import CloudError
+
+    if isinstance(error, BaseExceptionGroup):
+        told = [_why_not(each) for each in error.exceptions]
+        return None if None in told else [line for lines in told for line in lines or ()]
+    if isinstance(error, AddressClashError):
+        return list(error.mistakes)
+    return [str(error)] if isinstance(error, StartError | KubeConfigError | RuntimeFault | CloudError) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -24,7 +26,7 @@ async def test_work_that_fails_starts_again_with_longer_delays() -> None:
 
     with capture_logs() as logs:
         await keep_running("it", work, clock)
-    gaps = [round(after - before, 3) for before, after in zip(begun, begun[1:], strict=False)]
+    gaps = [round(after - before, 3) for before, after in pairwise(begun)]
     assert gaps == [1, 2, 4]
     assert [line["event"] for line in logs] == ["worker.crashed"] * 3
 
@@ -42,7 +44,7 @@ async def test_a_long_calm_forgets_the_back_off() -> None:
 
     with capture_logs() as logs:
         await keep_running("it", work, clock)
-    gaps = [round(after - before, 3) for before, after in zip(begun, begun[1:], strict=False)]
+    gaps = [round(after - before, 3) for before, after in pairwise(begun)]
     assert gaps == [1, 2, 1001, 2]
     assert {line["event"] for line in logs} == {"worker.waits"}
 
