@@ -53,6 +53,13 @@ def test_the_users_contexts_are_kept_and_come_back(tmp_path: Path, own: Path, co
     assert not context.remove()
 
 
+def test_the_clusters_own_file_needs_no_context_added(own: Path, context: KubeContext) -> None:
+    before = own.read_text()
+    context.add(own, own)
+    assert own.read_text() == before
+    assert not context.remove()
+
+
 def test_a_file_that_was_not_there_goes_again(tmp_path: Path, own: Path, context: KubeContext) -> None:
     target = tmp_path / "kube" / "config"
     context.add(own, target)
