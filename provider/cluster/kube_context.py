@@ -47,7 +47,8 @@ class KubeContext:
     def add(self, kubeconfig: Path, target: Path) -> None:
         """Put the only context of `kubeconfig` into `target` under this name, and make it current.
 
-        Where both are the same file (`up` advises to export it) the context is there already. SetupError when the target cannot be read, or has a context of this name that is not ours.
+        Where both are the same file (`up` advises to export it) the context is there already. SetupError when the
+        target cannot be read, or has a context of this name that is not ours.
         """
         if target.resolve() == kubeconfig.resolve():
             return
