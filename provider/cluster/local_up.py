@@ -50,9 +50,16 @@ class Running:
 
 
 async def up_local(
-    installation: Installation, steps: Steps, *, config: Path | None = None, user_kubeconfig: Path | None = None
+    installation: Installation,
+    steps: Steps,
+    *,
+    config: Path | None = None,
+    user_kubeconfig: Path | None = None,
+    argo: bool = True,
 ) -> Running:
     """Bring everything up. `config`: the user's own; `user_kubeconfig`: the file that gets a context, None for none.
+
+    Without `argo` the cluster stays empty (tests that need no workflow).
 
     ConfigError for a bad configuration, before anything is started; SetupError when a step fails.
     """
@@ -73,7 +80,12 @@ async def up_local(
             )
         running = _running(installation)
         try:
-            return await _bring_up(installation, steps, chosen, given, user_kubeconfig)
+            up = await _bring_up(installation, steps, chosen, given)
+            if argo:
+                await _install_argo(installation, up, steps)
+            if user_kubeconfig is not None:
+                with steps.step(f"set the kube context {installation.context.name} in {user_kubeconfig}"):
+                    installation.context.add(installation.local.kubeconfig, user_kubeconfig)
         except BaseException as error:
             logs = cache_root() / "logs" / f"up-{installation.name}"
             steps.note(f"It failed: what was made is undone; the logs are kept in {logs}")
@@ -83,10 +95,11 @@ async def up_local(
                 kept = error.next_step.replace(str(installation.state / "run"), str(logs))
                 raise SetupError(error.what, error.why, kept) from error
             raise
+    return up
 
 
 async def _bring_up(
-    installation: Installation, steps: Steps, chosen: ProviderConfig, given: dict[str, object], target: Path | None
+    installation: Installation, steps: Steps, chosen: ProviderConfig, given: dict[str, object]
 ) -> Running:
     cache, clock = cache_root(), installation.clock
     with steps.step("find a Docker engine, or install and start one") as report:
@@ -110,15 +123,20 @@ async def _bring_up(
                 await installation.provider.stop(clock)
             start_provider(installation)
             await wait_for_nodes(installation, api, names, report)
-        with steps.step("install Argo Workflows, wait until it is available") as report:
-            taint = config.node.taint_key if config.node.taint != "none" else ""
-            await install_argo(api, binaries, clock, report, taint_key=taint)
     finally:
         await api.close()
-    if target is not None:
-        with steps.step(f"set the kube context {installation.context.name} in {target}"):
-            installation.context.add(installation.local.kubeconfig, target)
     return Running(binaries, names)
+
+
+async def _install_argo(installation: Installation, up: Running, steps: Steps) -> None:
+    node = load(installation.provider_config).node
+    taint = node.taint_key if node.taint != "none" else ""
+    api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
+    try:
+        with steps.step("install Argo Workflows, wait until it is available") as report:
+            await install_argo(api, up.binaries, installation.clock, report, taint_key=taint)
+    finally:
+        await api.close()
 
 
 async def _choose_addresses(
