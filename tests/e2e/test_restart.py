@@ -1,0 +1,112 @@
+"""The provider killed at any moment and started again: nothing runs twice, nothing is lost, nothing is left over.
+
+The judge is the engine: its own events, written down from before the first pod to the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provider.clock import SystemClock
+from provider.cluster.demo import WORKFLOWS, submit
+from provider.cluster.manifests import wait_for
+from provider.cluster.processes import wait_until
+from provider.cluster.provider_daemon import start_provider
+from tests.support.engine_events import recorded
+from tests.support.footprint import footprint
+from tests.support.installation import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provider.kube.client import HttpKubeApi, Json
+    from tests.support.engine_events import EngineEvents
+    from tests.support.footprint import Footprint
+    from tests.support.installation import Lab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+CLOCK = SystemClock()
+NAME = "restart"
+TASKS = 100
+PODS = "/api/v1/namespaces/default/pods"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with installed(NAME) as up:
+        yield up
+
+
+async def kill_provider(lab: Lab) -> None:
+    """SIGKILL, and wait until it has gone."""
+    pid = lab.installation.provider.pid()
+    assert pid is not None, "the provider does not run"
+    os.kill(pid, signal.SIGKILL)
+    assert await wait_until(CLOCK, lambda: lab.installation.provider.pid() is None, 10)
+
+
+async def same_as(lab: Lab, before: Footprint, seconds: float) -> None:
+    """Wait until the installation has on engine and host what it had before, no more and no less."""
+    try:
+        async with asyncio.timeout(seconds):
+            while (await footprint(lab)).beyond(before):
+                await CLOCK.sleep(0.5)
+    except TimeoutError:
+        pytest.fail(f"left over after {seconds:.0f} s: {(await footprint(lab)).beyond(before)}")
+
+
+async def ended_tasks(api: HttpKubeApi, name: str, count: int, seconds: float) -> None:
+    """Wait until that many of the workflow's pods have ended."""
+
+    def enough(workflow: Json) -> bool:
+        done, _, _all = (workflow.get("status") or {}).get("progress", "0/0").partition("/")
+        return int(done) >= count
+
+    await wait_for(api, f"{WORKFLOWS}/{name}", enough, clock=CLOCK, seconds=seconds)
+
+
+def none_twice(events: EngineEvents, uids: set[str]) -> None:
+    """No container of these pods was made twice or started twice."""
+    for action in ("create", "start"):
+        twice = {name: times for name, times in events.count(action, uids=uids).items() if times != 1}
+        assert not twice, f"{action} more than once: {twice}"
+
+
+@pytest.mark.timeout(420)
+async def test_every_task_runs_once_though_the_provider_is_killed_three_times(lab: Lab) -> None:
+    async with lab.api() as api, recorded(NAME) as events:
+        before = await footprint(lab)
+        name = submit(lab.installation, lab.running, Path(__file__).parent / "data" / "hundred-tasks.yaml", {})
+        for ended in (4, 40, 80):  # early: most pods wait for their turn; late: most have ended
+            await ended_tasks(api, name, ended, 180)
+            await kill_provider(lab)
+            start_provider(lab.installation)
+
+        done = await wait_for(
+            api,
+            f"{WORKFLOWS}/{name}",
+            lambda one: (one.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Error"),
+            clock=CLOCK,
+            seconds=240,
+        )
+        pods = (await api.list(PODS, {"labelSelector": f"workflows.argoproj.io/workflow={name}"}))["items"]
+        assert done["status"]["phase"] == "Succeeded", done["status"].get("message")
+        tasks = [node for node in done["status"]["nodes"].values() if node["type"] == "Pod"]
+        assert [node["phase"] for node in tasks] == ["Succeeded"] * TASKS
+        assert len(pods) == TASKS
+        assert {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
+        assert len({pod["spec"]["nodeName"] for pod in pods}) == 3, "all three zones had a part"
+
+        uids = {pod["metadata"]["uid"] for pod in pods}
+        assert len(events.count("start", uids=uids, container="main")) == TASKS
+        none_twice(events, uids)
+
+        await api.delete(f"{WORKFLOWS}/{name}")
+        await same_as(lab, before, 120)

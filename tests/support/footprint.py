@@ -1,0 +1,73 @@
+"""What an installation has on the engine and its host, as plain names: two of these can be compared.
+
+Gateways and networks count too: a test compares before and after, and what was there before may stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from provider.cloud.runtime.docker_engine.cgroups import host_hierarchies
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.engine import Engine
+from provider.cloud.runtime.docker_engine.host_mounts import mounts_below
+from provider.cloud.runtime.docker_engine.labels import INSTALLATION
+
+if TYPE_CHECKING:
+    from tests.support.installation import Lab
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Names of what is there, and how many addresses of each zone are in use."""
+
+    containers: frozenset[str]
+    endpoints: frozenset[str]
+    networks: frozenset[str]
+    addresses: frozenset[tuple[str, int]]
+    sold: frozenset[tuple[str, int, int]]
+    """zone, milli-CPU and bytes that instances have"""
+    directories: frozenset[str]
+    cgroups: frozenset[str]
+    mounts: frozenset[str]
+
+    def beyond(self, other: Footprint) -> dict[str, list[object]]:
+        """Return what differs from the other, by kind; empty when nothing does."""
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        return {name: sorted(mine ^ theirs) for name, (mine, theirs) in pairs.items() if mine != theirs}
+
+
+async def footprint(lab: Lab) -> Footprint:
+    """Look at engine, host and elastic API; the provider has to run."""
+    name, state = lab.installation.name, lab.installation.state
+    async with open_client() as client:
+        rows = await Engine(client, name).relist()
+        listed = await client.networks.list(filters={"label": [f"{INSTALLATION}={name}"]})
+        endpoints: set[str] = set()
+        for each in listed:
+            network = await (await client.networks.get(each["Id"])).show()
+            endpoints |= {f"{network['Name']}/{one['Name']}" for one in (network.get("Containers") or {}).values()}
+    async with lab.cloud() as cloud:
+        zones = await cloud.describe_zones()
+    instances = state / "instances"
+    return Footprint(
+        containers=frozenset(row["Names"][0].lstrip("/") for row in rows),
+        endpoints=frozenset(endpoints),
+        networks=frozenset(each["Name"] for each in listed),
+        addresses=frozenset((one.id, one.used) for zone in zones for one in zone.vswitches),
+        sold=frozenset((zone.zone.id, zone.cpu_used, zone.memory_used) for zone in zones),
+        directories=frozenset(each.name for each in instances.iterdir()) if instances.exists() else frozenset(),
+        cgroups=frozenset(_cgroups(f"zonelet-{name}")),
+        mounts=frozenset(str(each) for each in mounts_below(state)),
+    )
+
+
+def _cgroups(top: str) -> set[str]:
+    """Every cgroup of the installation, in any hierarchy, by either of the engine's cgroup drivers."""
+    found: set[str] = set()
+    for root in host_hierarchies().all():
+        for parent in (root / top, root / f"{top.replace('-', '_')}.slice"):
+            if parent.is_dir():
+                found |= {str(path) for path in parent.rglob("*") if path.is_dir()}
+    return found
