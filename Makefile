@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo proto check test test-unit test-integration lock clean
+.PHONY: help venv demo proto check test test-unit test-integration test-e2e lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,7 +27,7 @@ check: venv ## lint, types, architecture rules, generated code
 	@echo "==> import-linter"; $(BIN)/lint-imports --no-cache
 	@echo "==> generated code"; $(BIN)/python proto/generate.py --check
 
-test: test-unit test-integration ## every test there is, set-up included
+test: test-unit test-integration test-e2e ## every test there is, set-up included
 
 test-unit: venv ## no engine, no cluster
 	@echo "==> unit, contract and simulation tests"
@@ -37,6 +37,11 @@ test-integration: venv ## real parts: Docker engine, API server
 	@$(BIN)/python -m provider.cluster.prepare
 	@echo "==> integration tests"
 	@$(BIN)/pytest -q -m "integration and not e2e"
+
+test-e2e: venv ## the whole system: upstream's example workflows, kubectl and argo on virtual nodes
+	@$(BIN)/python -m provider.cluster.prepare
+	@echo "==> end-to-end tests"
+	@$(BIN)/pytest -q -m e2e tests/e2e
 
 lock: venv ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/pip install -q uv
