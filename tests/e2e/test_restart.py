@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provider.clock import SystemClock
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.naming import container_name
 from provider.cluster.demo import WORKFLOWS, submit
 from provider.cluster.manifests import wait_for
 from provider.cluster.processes import wait_until
@@ -21,9 +23,12 @@ from provider.cluster.provider_daemon import start_provider
 from tests.support.engine_events import recorded
 from tests.support.footprint import footprint
 from tests.support.installation import installed
+from tests.support.pods import PODS, is_running, main_state, phase_is, pod_gone, pod_that, shell_pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aiodocker import Docker
 
     from provider.kube.client import HttpKubeApi, Json
     from tests.support.engine_events import EngineEvents
@@ -35,7 +40,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 CLOCK = SystemClock()
 NAME = "restart"
 TASKS = 100
-PODS = "/api/v1/namespaces/default/pods"
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +114,62 @@ async def test_every_task_runs_once_though_the_provider_is_killed_three_times(la
 
         await api.delete(f"{WORKFLOWS}/{name}")
         await same_as(lab, before, 120)
+
+
+@pytest.mark.timeout(240)
+async def test_what_happened_while_the_provider_was_dead_is_made_good_once_it_is_back(lab: Lab) -> None:
+    keeps = "test -e /seen/it && exec sleep 1000; touch /seen/it; until test -e /go; do sleep 0.2; done; exit 1"
+    seen = {"name": "seen", "emptyDir": {}}
+    mount = {"volumeMounts": [{"name": "seen", "mountPath": "/seen"}]}
+    made = [
+        shell_pod("stays", "exec sleep 1000"),
+        shell_pod("ends", "until test -e /go; do sleep 0.2; done; exit 7"),
+        shell_pod("fails", keeps, restart="OnFailure", container=mount, volumes=[seen]),
+        shell_pod("deleted", "exec sleep 1000"),
+        shell_pod("erased", "exec sleep 1000"),
+    ]
+    async with lab.api() as api, recorded(NAME) as events:
+        before = await footprint(lab)
+        for pod in made:
+            await api.create(PODS, pod)
+        running = {pod["metadata"]["name"]: await pod_that(api, pod["metadata"]["name"], is_running) for pod in made}
+        uids = {name: pod["metadata"]["uid"] for name, pod in running.items()}
+
+        await kill_provider(lab)
+        async with open_client() as client:
+            for name in ("ends", "fails"):
+                container = container_name(NAME, uids[name], "main", 0)
+                await exec_in(client, container, "touch", "/go")
+                await events.until("die", container, 20)
+        await api.delete(f"{PODS}/deleted")
+        await api.delete(f"{PODS}/erased", grace_seconds=0)
+        await pod_gone(api, "erased")
+        assert (await api.get(f"{PODS}/deleted"))["metadata"]["deletionTimestamp"]
+        await api.create(PODS, shell_pod("new", "exec sleep 1000"))
+        start_provider(lab.installation)
+
+        ended = await pod_that(api, "ends", phase_is("Failed"))
+        assert main_state(ended)["terminated"]["exitCode"] == 7
+        again = await pod_that(api, "fails", lambda pod: is_running(pod) and restarts(pod) == 1)
+        assert again["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
+        new = await pod_that(api, "new", is_running)
+        await pod_gone(api, "deleted")
+        stayed = await api.get(f"{PODS}/stays")
+        assert main_state(stayed) == main_state(running["stays"])
+        assert restarts(stayed) == 0
+        none_twice(events, {*uids.values(), new["metadata"]["uid"]})
+
+        for name in ("stays", "ends", "fails", "new"):
+            await api.delete(f"{PODS}/{name}")
+        await same_as(lab, before, 60)
+
+
+def restarts(pod: Json) -> int:
+    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
+    return count
+
+
+async def exec_in(client: Docker, container: str, *command: str) -> None:
+    """Run a command in a container by the engine alone."""
+    execution = await client.containers.container(container).exec(list(command), stdout=True, stderr=True)
+    await execution.start(detach=True)
