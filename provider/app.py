@@ -75,7 +75,9 @@ async def run_provider(options: Options) -> None:
                 asyncio.TaskGroup() as group,
             ):
                 ready = asyncio.Event()
-                group.create_task(keep_running("cloud", lambda: cloud.run(ready), clock))
+                group.create_task(
+                    keep_running("cloud", lambda: cloud.run(ready), clock, fatal=lambda: not ready.is_set())
+                )
                 await ready.wait()
                 log.info("cloud.ready", zones=[zone.name for zone in options.config.zones])
                 if not options.backend:

@@ -5,6 +5,7 @@ The one place that knows which runtime there is. The node side sees an ElasticBa
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,9 +29,9 @@ from provider.config.load import zones_of, zones_without_vswitch
 from provider.kubelet_ports import HostPort, ZonePort
 from provider.model.ids import ZoneId
 from provider.rpc.client import RemoteBackend
+from provider.supervision import keep_running
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
     from random import Random  # noqa: TID251 (the type; the value is injected)
@@ -122,10 +123,17 @@ async def _docker(
         random=random,
         starts_in_flight=docker.starts_in_flight,
     )
+
+    async def run(ready: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(backend.run(ready))
+            await ready.wait()
+            group.create_task(keep_running("zone-networks", networks.watch, clock))
+
     ports: dict[ZoneId, KubeletPort] = {
         ZoneId(zone.name): ZonePort(networks, ZoneId(zone.name), config.node.kubelet_port) for zone in config.zones
     }
-    return CloudSide(backend=backend, ports=ports, run=backend.run)
+    return CloudSide(backend=backend, ports=ports, run=run)
 
 
 async def _blocks_on_engine(config: ProviderConfig, journal: Journal, client: Docker, clock: Clock) -> Blocks:

@@ -6,8 +6,11 @@ Both say the address that the Node shows as its InternalIP, give the listening s
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING, Protocol
+
+from provider.cloud.runtime.base import RuntimeFault
 
 if TYPE_CHECKING:
     from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
@@ -27,7 +30,7 @@ class KubeletPort(Protocol):
         ...
 
     async def listen(self) -> socket.socket:
-        """Return a listening socket; OSError when the port is in use."""
+        """Return a listening socket; OSError when the port is in use, or the zone has no network now."""
         ...
 
     async def moved(self) -> None:
@@ -56,7 +59,10 @@ class ZonePort:
     async def listen(self) -> socket.socket:
         """See KubeletPort."""
         self._generation = self._networks.generation(self._zone)
-        return await self._networks.listen(self._zone, self._number)
+        try:
+            return await self._networks.listen(self._zone, self._number)
+        except RuntimeFault as fault:
+            raise OSError(errno.EADDRNOTAVAIL, fault.message) from fault
 
     async def moved(self) -> None:
         """See KubeletPort: the router was made anew."""

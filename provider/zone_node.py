@@ -23,6 +23,7 @@ from provider.model.quantity import milli, whole
 from provider.node.agent import NodeAgent
 from provider.node.client_cert import NodeCredential
 from provider.node.serving_cert import ServingCertificate
+from provider.observability.trouble import Trouble
 from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
 from provider.pods.executor import NodeContext
@@ -157,13 +158,17 @@ class ZoneNode:
         """Serve the kubelet port; again in another namespace when the zone's router was made anew."""
         shared = self._shared
         access = Access(shared.reviews, self.name)
+        trouble = Trouble(log, shared.clock, "kubelet.port_waits", "kubelet.port_goes_on", node=self.name)
         while True:
             try:
                 listener = await self._port.listen()
             except OSError as error:
-                log.warning("kubelet.port", node=self.name, error=str(error), retry_seconds=PORT_RETRY_SECONDS)
+                trouble.began(
+                    error.errno, port=self._port.reserve(), error=str(error), retry_seconds=PORT_RETRY_SECONDS
+                )
                 await shared.clock.sleep(PORT_RETRY_SECONDS)
                 continue
+            trouble.over()
             app = kubelet_app(self.name, self.zone, shared.backend, controller.pods, access, shared.clock)
             with suppress(ConnectionError):
                 async with serving(app, listener, certificate.context):

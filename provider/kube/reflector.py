@@ -13,6 +13,7 @@ import structlog
 
 from provider.kube.client import KubeApi, KubeError
 from provider.kube.store import Change, Store
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,6 +31,8 @@ IDLE_GRACE_SECONDS = 30.0
 """How long after the server's own timeout a silent connection counts as dead."""
 BACKOFF_FIRST_SECONDS = 0.8
 BACKOFF_MAX_SECONDS = 30.0
+AWAY_MAX_SECONDS = 10.0
+"""A server that does not answer at all is asked again sooner than one that refuses: asking costs it nothing."""
 
 
 class Reflector:
@@ -63,6 +66,7 @@ class Reflector:
         self._version = ""
         self._list_version = "0"
         self._failures = 0
+        self._trouble = Trouble(log, clock, "watch.failed", "watch.goes_on", path=path, **query)
 
     async def run(self) -> None:
         """List and watch until cancelled; failures of the API server are logged and tried again."""
@@ -80,6 +84,7 @@ class Reflector:
             await self._receive(change)
         self._version = listed["metadata"]["resourceVersion"]
         self.synced = True
+        self._trouble.over()
         if self._listed is not None:
             self._listed()
 
@@ -97,6 +102,7 @@ class Reflector:
                 await self._take(line["type"], line["object"])
                 lines += 1
                 self._failures = 0
+                self._trouble.over()
         if lines == 0:
             # A server that ends watches at once must not be asked in a tight loop.
             await self._clock.sleep(self._random.uniform(BACKOFF_FIRST_SECONDS, 2 * BACKOFF_FIRST_SECONDS))
@@ -119,8 +125,9 @@ class Reflector:
             self._failures += 1
             if self._failures == 1:
                 return
-        ceiling = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**self._failures)
+        longest = AWAY_MAX_SECONDS if error.code == 0 else BACKOFF_MAX_SECONDS
+        ceiling = min(longest, BACKOFF_FIRST_SECONDS * 2**self._failures)
         delay = max(error.retry_after or 0.0, ceiling * self._random.uniform(0.5, 1.0))
         self._failures = min(self._failures + 1, 10)
-        log.warning("watch.failed", path=self._path, error=str(error), retry_seconds=round(delay, 1))
+        self._trouble.began(error.code, error=str(error), retry_seconds=round(delay, 1))
         await self._clock.sleep(delay)

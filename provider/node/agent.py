@@ -33,6 +33,7 @@ from provider.node.shape import (
     node_status,
     node_taints,
 )
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +104,7 @@ class NodeAgent:
         self._sync = asyncio.Event()
         self._report_at = 0.0
         self._told = ""
+        self._trouble = Trouble(log, clock, "node.failed", "node.goes_on", node=self.name)
         self._events = NodeEvents(node_api, self.name, clock=clock)
         selector = {"fieldSelector": f"metadata.name={self.name}"}
         self._reflector = Reflector(node_api, NODES, selector, self._changed, clock=clock, random=random)
@@ -229,8 +231,9 @@ class NodeAgent:
             self._sync.clear()
             try:
                 await self._synchronize()
+                self._trouble.over()
             except KubeError as error:
-                log.warning("node.failed", node=self.name, error=str(error))
+                self._trouble.began(error.code, error=str(error))
                 if error.code == HTTPStatus.NOT_FOUND:
                     self._forget()
                 await self._clock.sleep(error.retry_after or RETRY_SECONDS)

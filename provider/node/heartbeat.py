@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from provider.kube.client import KubeApi, KubeError
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +49,14 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Renew until cancelled; a failed renewal is logged and tried again at the next interval."""
+        trouble = Trouble(log, self._clock, "lease.failed", "lease.renewed", node=self._node)
         while True:
             if self._health().healthy:
                 try:
                     await self.renew()
+                    trouble.over()
                 except KubeError as error:
-                    log.warning("lease.failed", node=self._node, error=str(error))
+                    trouble.began(error.code, error=str(error))
             await self._clock.sleep(self._lease_seconds / RENEWALS_PER_LEASE)
 
     async def renew(self) -> None:

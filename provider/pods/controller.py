@@ -15,10 +15,11 @@ import structlog
 from provider.kube.client import KubeApi, KubeError
 from provider.kube.events import EventRecorder, reference
 from provider.kube.reflector import Reflector
-from provider.model.errors import CloudError, Rejection
+from provider.model.errors import CloudCode, CloudError, Rejection
 from provider.model.ids import PodUid, ZoneId
 from provider.model.instance import TERMINAL, Change, InstanceChanged, InstanceGone, Notice, Synced
-from provider.pods.actions import PodAction, TryAgain, WriteStatus
+from provider.observability.trouble import Trouble
+from provider.pods.actions import CreateInstance, DeleteInstance, ForgetInstance, PodAction, TryAgain, WriteStatus
 from provider.pods.capacity import Sizes
 from provider.pods.executor import CONFLICT, NOT_FOUND, Executor, NodeContext
 from provider.pods.reconcile import plan
@@ -42,6 +43,8 @@ Json = dict[str, Any]
 log = structlog.get_logger(__name__)
 
 PODS = "/api/v1/pods"
+NO_ANSWER = 0
+"""KubeError.code of a server that did not answer."""
 GONE_RETRY_SECONDS = 30.0
 """A pod that the API server does not know any more: the watch says so soon, this is only in case that it does not."""
 MUTABLE = frozenset({"tolerations"})
@@ -64,6 +67,9 @@ class PodController:
         self._node = node
         self._clock = clock
         self._records: dict[PodUid, PodRecord] = {}
+        # Every pod's worker notices that a side is away: the node says it once for all of them.
+        self._api_away = Trouble(log, clock, "pods.wait_for_api_server", "pods.go_on", node=node.name)
+        self._cloud_away = Trouble(log, clock, "pods.wait_for_cloud", "pods.go_on", node=node.name)
         self._known = False
         self._started = False
         selector = {"fieldSelector": f"spec.nodeName={node.name}"}
@@ -211,12 +217,20 @@ class PodController:
                 self._write(record, status, urgent=urgent)
                 return False
         await self._executor.carry_out(record, action)
+        if isinstance(action, CreateInstance | DeleteInstance | ForgetInstance):
+            self._cloud_away.over()
         return True
 
     def _later_again(self, record: PodRecord, error: KubeError | CloudError) -> None:
         record.failures += 1
         delay = max(error.retry_after or 0.0, self._executor.retry_seconds(record.failures))
-        log.warning("pod.failed", node=self._node.name, uid=record.uid, error=str(error), retry_seconds=round(delay, 1))
+        told = {"uid": record.uid, "error": str(error), "retry_seconds": round(delay, 1)}
+        if error.code == NO_ANSWER:
+            self._api_away.began(error.code, **told)
+        elif error.code is CloudCode.UNAVAILABLE:
+            self._cloud_away.began(error.code, **told)
+        else:
+            log.warning("pod.failed", node=self._node.name, **told)
         self._later.set(record.uid, self._clock.now() + delay)
 
     def _crashed(self, uid: str, _error: Exception) -> None:
@@ -278,6 +292,7 @@ class PodController:
             else:
                 self._later_again(record, answer)
             return
+        self._api_away.over()
         if record.draft is write.status:
             record.draft = None
         if record.waiting is None:

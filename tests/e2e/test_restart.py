@@ -5,7 +5,6 @@ The judge is the engine: its own events, written down from before the first pod 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -20,6 +19,7 @@ from provider.cluster.demo import WORKFLOWS, submit
 from provider.cluster.manifests import wait_for
 from provider.cluster.processes import wait_until
 from provider.cluster.provider_daemon import start_provider
+from provider.model.errors import CloudError
 from tests.support.engine_events import recorded
 from tests.support.footprint import footprint
 from tests.support.installation import installed
@@ -58,12 +58,18 @@ async def kill_provider(lab: Lab) -> None:
 
 async def same_as(lab: Lab, before: Footprint, seconds: float) -> None:
     """Wait until the installation has on engine and host what it had before, no more and no less."""
-    try:
-        async with asyncio.timeout(seconds):
-            while (await footprint(lab)).beyond(before):
-                await CLOCK.sleep(0.5)
-    except TimeoutError:
-        pytest.fail(f"left over after {seconds:.0f} s: {(await footprint(lab)).beyond(before)}")
+    deadline, left = CLOCK.now() + seconds, "nothing was seen"
+    while CLOCK.now() < deadline:
+        try:
+            found = (await footprint(lab)).beyond(before)
+        except CloudError as error:  # the provider begins
+            left = error.message
+        else:
+            if not found:
+                return
+            left = str(found)
+        await CLOCK.sleep(0.5)
+    pytest.fail(f"left over after {seconds:.0f} s: {left}")
 
 
 async def ended_tasks(api: HttpKubeApi, name: str, count: int, seconds: float) -> None:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from provider.clock import LoopClock
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.kube.client import KubeError
 from provider.model.errors import CloudCode, CloudError
 from provider.supervision import keep_running, weather_of
@@ -55,3 +56,28 @@ def test_only_what_is_away_is_weather() -> None:
     assert weather_of(ExceptionGroup("two", [away, engine])) == f"{away}; {engine}"
     assert weather_of(ExceptionGroup("two", [away, KeyError("x")])) is None
     assert weather_of(OSError("address in use")) == "address in use"
+
+
+async def test_what_is_away_is_said_once_and_asked_for_again_soon() -> None:
+    clock = LoopClock()
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(clock.now())
+        if len(begun) < 8:
+            raise RuntimeFault(FaultKind.UNAVAILABLE, "no engine")
+
+    with capture_logs() as logs:
+        await keep_running("it", work, clock)
+    assert [round(after - before, 3) for before, after in pairwise(begun)] == [1, 2, 4, 8, 10, 10, 10]
+    assert [line["event"] for line in logs if line["log_level"] != "debug"] == ["worker.waits"]
+
+
+async def test_a_failure_that_is_fatal_now_is_raised() -> None:
+    fatal = True
+
+    async def work() -> None:
+        raise RuntimeFault(FaultKind.CONFIG, "the block is somebody else's")
+
+    with pytest.raises(RuntimeFault, match="somebody else's"):
+        await keep_running("it", work, LoopClock(), fatal=lambda: fatal)

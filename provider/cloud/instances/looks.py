@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from provider.cloud.runtime.base import RuntimeFault
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -46,6 +47,7 @@ class Looks:
         self._saw = saw
         self._spawn = spawn
         self._slots = asyncio.Semaphore(LOOKS_AT_A_TIME)
+        self._trouble = Trouble(log, clock, "engine.cannot_be_looked_at", "engine.looked_at_again")
         self._acts = 0
         self.away = ""
         """why the engine cannot be looked at now, "" if it can."""
@@ -92,10 +94,9 @@ class Looks:
         try:
             seen = await self._runtime.inspect(entry.uid)
         except RuntimeFault as fault:
-            self.away = fault.message
-            log.warning("instance cannot be looked at", uid=entry.uid, error=fault.message)
+            self._failed(fault, uid=entry.uid)
             return fault
-        self.away = ""
+        self._went_well()
         return seen
 
     async def relist(self) -> list[Seen]:
@@ -106,9 +107,9 @@ class Looks:
         try:
             seen = {one.uid: one for one in await self._runtime.relist()}
         except RuntimeFault as fault:
-            self.away = fault.message
+            self._failed(fault)
             raise
-        self.away = ""
+        self._went_well()
         for entry in entries:
             # A look at one instance that is under way may be newer than this list: its answer comes by itself.
             if entry.machine.released or entry.looking or self._entries.get(entry.uid) is not entry:
@@ -123,8 +124,7 @@ class Looks:
         while True:
             try:
                 return await self.relist()
-            except RuntimeFault as fault:
-                log.warning("engine cannot be listed, trying again", error=fault.message, seconds=AWAY_RETRY)
+            except RuntimeFault:
                 await self._clock.sleep(AWAY_RETRY)
 
     async def follow_hints(self) -> None:
@@ -141,3 +141,12 @@ class Looks:
                 await self.relist_surely()
             else:
                 return
+
+    def _failed(self, fault: RuntimeFault, **about: str) -> None:
+        """Note that the engine cannot be looked at; its being away concerns all instances and is told once."""
+        self.away = fault.message
+        self._trouble.began(fault.kind, error=fault.message, retry_seconds=AWAY_RETRY, **about)
+
+    def _went_well(self) -> None:
+        self.away = ""
+        self._trouble.over()

@@ -12,6 +12,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.client import json_lines, stream
 from provider.cloud.runtime.docker_engine.engine import faults
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION, uid_of
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -47,6 +48,7 @@ class Hints:
         self._response: aiohttp.ClientResponse | None = None
         self._since = ""
         self._closed = False
+        self._trouble = Trouble(_log, clock, "the engine's events broke off", "the engine's events come again")
 
     def close(self) -> None:
         """End the stream, and whoever follows it."""
@@ -66,7 +68,7 @@ class Hints:
                         yield uid
             except RuntimeFault as fault:
                 if not self._closed:
-                    _log.warning("the engine's events broke off", reason=fault.message, again_in_seconds=pause)
+                    self._trouble.began(fault.kind, reason=fault.message, again_in_seconds=pause)
             self._gap()
             if not self._closed:
                 await self._clock.sleep(pause)
@@ -79,6 +81,7 @@ class Hints:
         with faults(FaultKind.UNAVAILABLE):
             async with stream(self._client, "GET", "events", parameters) as response:
                 self._response = response
+                self._trouble.over()
                 if not self._since:  # by the engine's clock: what happens during a break is told after it
                     self._since = str(int(parsedate_to_datetime(response.headers["Date"]).timestamp()))
                 try:

@@ -28,6 +28,7 @@ from provider.cloud.runtime.docker_engine.naming import vswitch_network_name
 from provider.cloud.runtime.docker_engine.network_namespace import connected_socket, listening_socket
 from provider.cloud.runtime.docker_engine.zone_layout import Layout, Settings, bring_up, router_plan, survey
 from provider.cloud.runtime.docker_engine.zone_routing import redirect_script, router_script
+from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
     import socket
@@ -108,14 +109,16 @@ class ZoneNetworks:
             group.create_task(self._follow_events())
             group.create_task(self._look_at_times())
             retry = _RETRY_SECONDS
+            trouble = Trouble(_log, self._clock, "the zones' network is not whole", "the zones' network is whole again")
             while True:
                 await self._look.wait()
                 self._look.clear()
                 try:
                     await self.repair()
                     retry = _RETRY_SECONDS
+                    trouble.over()
                 except RuntimeFault as fault:
-                    _log.warning("the zones' network is not whole", reason=fault.message, retry_seconds=retry)
+                    trouble.began(fault.kind, reason=fault.message, retry_seconds=retry)
                     self._look.set()
                     await self._clock.sleep(retry)
                     retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
