@@ -23,12 +23,10 @@ from provider.model.errors import CloudError
 from tests.support.engine_events import recorded
 from tests.support.footprint import footprint
 from tests.support.installation import installed
-from tests.support.pods import PODS, is_running, main_state, phase_is, pod_gone, pod_that, shell_pod
+from tests.support.pods import PODS, exec_in, is_running, main_state, phase_is, pod_gone, pod_that, restarts, shell_pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aiodocker import Docker
 
     from provider.kube.client import HttpKubeApi, Json
     from tests.support.engine_events import EngineEvents
@@ -168,14 +166,3 @@ async def test_what_happened_while_the_provider_was_dead_is_made_good_once_it_is
         for name in ("stays", "ends", "fails", "new"):
             await api.delete(f"{PODS}/{name}")
         await same_as(lab, before, 60)
-
-
-def restarts(pod: Json) -> int:
-    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
-    return count
-
-
-async def exec_in(client: Docker, container: str, *command: str) -> None:
-    """Run a command in a container by the engine alone."""
-    execution = await client.containers.container(container).exec(list(command), stdout=True, stderr=True)
-    await execution.start(detach=True)

@@ -10,6 +10,8 @@ from provider.cluster.manifests import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiodocker import Docker
+
     from provider.kube.client import HttpKubeApi, Json
 
 CLOCK = SystemClock()
@@ -76,3 +78,15 @@ async def events_of(api: HttpKubeApi, name: str) -> list[Json]:
     selector = {"fieldSelector": f"involvedObject.name={name}"}
     listed: list[Json] = (await api.list("/api/v1/namespaces/default/events", selector))["items"]
     return listed
+
+
+def restarts(pod: Json) -> int:
+    """The restart count of the pod's only container."""
+    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
+    return count
+
+
+async def exec_in(client: Docker, container: str, *command: str) -> None:
+    """Run a command in a container by the engine alone."""
+    execution = await client.containers.container(container).exec(list(command), stdout=True, stderr=True)
+    await execution.start(detach=True)
