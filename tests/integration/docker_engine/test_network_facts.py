@@ -36,5 +36,5 @@ async def test_the_doctor_sees_routers_and_their_ways() -> None:
             "way out": (State.OK, "network bridge"),
             "host-to-pod path": (State.OK, "this host has no route to pods"),
             "router of zone-a": (State.MISSING, "it is exited"),
-            "router of zone-b": (State.OK, "answers at 10.214.0.3"),
+            "router of zone-b": (State.OK, "answers at 10.211.200.3"),
         }

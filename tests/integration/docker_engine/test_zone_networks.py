@@ -5,14 +5,17 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-import docker
 import pytest
 
+from provider.clock import SystemClock
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks, remove_networks
-from provider.cluster.blocks import ensure_cluster_network
+from provider.cluster.blocks import host_address, make_cluster_network
+from provider.cluster.installation import Installation
+from provider.cluster.steps import SetupError
 from provider.model.capacity import Redirect
 from tests.integration.docker_engine.zones import (
     A0,
@@ -62,10 +65,10 @@ async def pods_of(engine: Engines, networks: ZoneNetworks) -> Pods:
     switches = [(each.id, switch.id) for each in ZONES for switch in each.vswitches]
     a0, a1, b0 = (networks.network_of(*each) for each in switches)
     return Pods(
-        await engine.pod(a0, "10.214.4.9"),
-        await engine.pod(a0, "10.214.4.10"),
-        await engine.pod(a1, "10.214.5.9"),
-        await engine.pod(b0, "10.214.6.1"),
+        await engine.pod(a0, "10.211.204.9"),
+        await engine.pod(a0, "10.211.204.10"),
+        await engine.pod(a1, "10.211.205.9"),
+        await engine.pod(b0, "10.211.206.1"),
     )
 
 
@@ -83,7 +86,7 @@ async def test_every_pod_reaches_every_pod_with_its_own_address(engine: Engines)
             for pod in pods.all():
                 connected = await networks.connect(each.id, pod.address, PORT, SECONDS)
                 assert connected.gettimeout() == 0
-                gateway = {"10.214.4": "10.214.4.253", "10.214.5": "10.214.5.253", "10.214.6": "10.214.6.5"}
+                gateway = {"10.211.204": "10.211.204.253", "10.211.205": "10.211.205.253", "10.211.206": "10.211.206.5"}
                 near = gateway[pod.address.rpartition(".")[0]]
                 in_zone = (each.id == ZONE_B) == (pod is pods.b0)
                 assert await answer(connected) == (near if in_zone else networks.node_address(each.id))
@@ -92,11 +95,11 @@ async def test_every_pod_reaches_every_pod_with_its_own_address(engine: Engines)
 async def test_a_connection_that_nobody_takes(engine: Engines) -> None:
     networks = engine.networks()
     await networks.ensure(ZONES)
-    pod = await engine.pod(networks.network_of(ZONE_B, ZONES[1].vswitches[0].id), "10.214.6.1")
+    pod = await engine.pod(networks.network_of(ZONE_B, ZONES[1].vswitches[0].id), "10.211.206.1")
     with pytest.raises(ConnectionRefusedError):
         await networks.connect(ZONE_A, pod.address, PORT, SECONDS)
     with pytest.raises(OSError, match=r"timed out|No route to host|^$"):
-        await networks.connect(ZONE_A, "10.214.6.2", PORT, 0.2)
+        await networks.connect(ZONE_A, "10.211.206.2", PORT, 0.2)
 
 
 async def test_the_way_out_is_translated(engine: Engines) -> None:
@@ -133,8 +136,10 @@ async def test_redirects(engine: Engines) -> None:
             assert await pod.ask(SERVICE, 443) == router
             with pytest.raises(ConnectionRefusedError):
                 await pod.ask("10.96.0.3", 80)
-        assert await pods.a0.ask("10.96.0.2", 80) == "10.214.4.253"  # itself: the reply has to come back by the router
-        assert await pods.a0_too.ask("10.96.0.2", 80) == "10.214.4.253"  # the same vSwitch: the same
+        assert (
+            await pods.a0.ask("10.96.0.2", 80) == "10.211.204.253"
+        )  # itself: the reply has to come back by the router
+        assert await pods.a0_too.ask("10.96.0.2", 80) == "10.211.204.253"  # the same vSwitch: the same
         assert await pods.a1.ask("10.96.0.2", 80) == pods.a1.address
         assert await pods.b0.ask("10.96.0.2", 80) == pods.b0.address
         kept = await pods.a1.connect(SERVICE, 443)
@@ -158,7 +163,7 @@ async def test_the_kubelet_port(engine: Engines) -> None:
         await networks.listen(ZONE_A, 10250)
     await networks.ensure(ZONES)
     address = networks.node_address(ZONE_A)
-    assert address == "10.214.0.2"
+    assert address == "10.211.200.2"
     pods = await pods_of(engine, networks)
     async with tells_who_asks(await networks.listen(ZONE_A, 10250)):
         with pytest.raises(OSError, match="in use"):
@@ -220,7 +225,7 @@ async def test_another_process_finds_everything_and_its_addresses(engine: Engine
     second = engine.networks()
     await second.ensure(ZONES)
     addresses = [first.node_address(each.id) for each in ZONES]
-    assert [second.node_address(each.id) for each in ZONES] == addresses == ["10.214.0.3", "10.214.0.2"]
+    assert [second.node_address(each.id) for each in ZONES] == addresses == ["10.211.200.3", "10.211.200.2"]
     assert [await engine.gateway(each.id) for each in ZONES] == routers
     for router in routers:
         await engine.client.containers.container(router).delete(force=True)
@@ -254,9 +259,9 @@ async def test_a_router_that_lost_a_network_or_a_rule(engine: Engines) -> None:
 async def test_zones_come_and_go(engine: Engines) -> None:
     networks = engine.networks()
     await networks.ensure(ZONES)
-    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[1].id), "10.214.5.9")
+    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[1].id), "10.211.205.9")
     left = await engine.left()
-    await networks.ensure([zone("zone-a", A0), zone("zone-c", "10.214.7.0/24")])
+    await networks.ensure([zone("zone-a", A0), zone("zone-c", "10.211.207.0/24")])
     names = await engine.left()
     assert f"/{engine.installation}-gateway_zone-b" in left
     assert f"/{engine.installation}-gateway_zone-b" not in names
@@ -264,8 +269,8 @@ async def test_zones_come_and_go(engine: Engines) -> None:
     assert f"{engine.installation}-vsw_zone-a_vsw-zone-a-1" in names  # a pod is in it
     assert networks.node_address(ZONE_B) is None
     await engine.client.containers.container(engine.containers.pop()).delete(force=True)
-    await networks.ensure([zone("zone-a", A0, A1), zone("zone-c", "10.214.7.0/24")])
-    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[1].id), "10.214.5.9")
+    await networks.ensure([zone("zone-a", A0, A1), zone("zone-c", "10.211.207.0/24")])
+    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[1].id), "10.211.205.9")
     async with served_in(pod, PORT):
         connected = await networks.connect(zone("zone-c").id, pod.address, PORT, SECONDS)
         assert await answer(connected) == networks.node_address(zone("zone-c").id)
@@ -291,7 +296,7 @@ async def test_somebody_elses_network_is_joined(engine: Engines) -> None:
             networks = engine.networks(None, f"{engine.installation}-kind")
             await networks.ensure(ZONES)
             more = other.networks(None, f"{engine.installation}-kind")
-            await more.ensure([zone("zone-a", "10.214.8.0/24")])
+            await more.ensure([zone("zone-a", "10.211.208.0/24")])
             addresses = {networks.node_address(ZONE_A), networks.node_address(ZONE_B), more.node_address(ZONE_A)}
             assert len(addresses) == 3
             pods = await pods_of(engine, networks)
@@ -331,24 +336,24 @@ async def test_an_own_network_that_is_there_needs_no_block_and_keeps_its_own(eng
     await engine.networks().ensure(ZONES)
     again = engine.networks(None)
     await again.ensure(ZONES)
-    assert again.node_address(ZONE_A) == "10.214.0.2"
-    with pytest.raises(RuntimeFault, match=r"block \['10\.214\.0\.0/24'\], the config says"):
-        await engine.networks("10.214.1.0/24").ensure(ZONES)
+    assert again.node_address(ZONE_A) == "10.211.200.2"
+    with pytest.raises(RuntimeFault, match=r"block \['10\.211\.200\.0/24'\], the config says"):
+        await engine.networks("10.211.201.0/24").ensure(ZONES)
 
 
-async def test_the_network_that_up_makes_is_the_one_that_zones_meet_on(engine: Engines) -> None:
-    client = docker.from_env()
-    try:
-        name = f"{engine.installation}-cluster"
-        assert await asyncio.to_thread(ensure_cluster_network, client, name, engine.installation, CLUSTER)
-        await engine.networks(None).ensure(ZONES)
-        await engine.networks(CLUSTER).ensure(ZONES)
-        assert not await asyncio.to_thread(ensure_cluster_network, client, name, engine.installation, CLUSTER)
-        (network,) = await engine.client.networks.list(filters={"name": [name]})
-        assert network["IPAM"]["Config"] == [{"Subnet": CLUSTER, "IPRange": "10.214.0.128/25", "Gateway": HOST}]
-        assert network["Options"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    finally:
-        client.close()
+async def test_the_network_that_up_makes_is_the_one_that_zones_meet_on(engine: Engines, tmp_path: Path) -> None:
+    up = Installation(engine.installation, tmp_path, SystemClock())
+    await make_cluster_network(engine.client, up, CLUSTER)
+    await engine.networks(None).ensure(ZONES)
+    await engine.networks(CLUSTER).ensure(ZONES)
+    await make_cluster_network(engine.client, up, CLUSTER)
+    name = f"{engine.installation}-cluster"
+    (network,) = await engine.client.networks.list(filters={"name": [name]})
+    assert network["IPAM"]["Config"] == [{"Subnet": CLUSTER, "IPRange": "10.211.200.128/25", "Gateway": HOST}]
+    assert network["Options"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    assert await host_address(engine.client, name) == HOST
+    with pytest.raises(SetupError, match=f"network {name} cannot be made"):
+        await make_cluster_network(engine.client, up, "10.211.201.0/24")
 
 
 async def test_what_a_crash_left_half_made(engine: Engines) -> None:
@@ -374,7 +379,7 @@ async def test_what_a_crash_left_half_made(engine: Engines) -> None:
 async def test_down_leaves_what_others_made(engine: Engines) -> None:
     networks = engine.networks()
     await networks.ensure(ZONES)
-    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[0].id), "10.214.4.9")
+    pod = await engine.pod(networks.network_of(ZONE_A, ZONES[0].vswitches[0].id), "10.211.204.9")
     await remove_networks(engine.client, engine.installation)
     await remove_networks(engine.client, engine.installation)
     assert await engine.left() == []

@@ -17,9 +17,9 @@ from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks, rem
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import VSwitchId, ZoneId
 
-CLUSTER = "10.214.0.0/24"
-HOST = "10.214.0.1"
-A0, A1, B0 = "10.214.4.0/24", "10.214.5.0/24", "10.214.6.0/29"
+CLUSTER = "10.211.200.0/24"
+HOST = "10.211.200.1"
+A0, A1, B0 = "10.211.204.0/24", "10.211.205.0/24", "10.211.206.0/29"
 ZONE_A, ZONE_B = ZoneId("zone-a"), ZoneId("zone-b")
 SECONDS = 5.0
 
