@@ -1,7 +1,8 @@
 """A DockerRuntime on the machine's real engine, on one plain network, with everything of it gone afterwards."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from aiodocker import Docker
 
 from provider.clock import SystemClock
-from provider.cloud.runtime.base import RunSpec, SandboxSpec
+from provider.cloud.backend import LogOptions
+from provider.cloud.runtime.base import RunSpec, SandboxSpec, SeenContainer
 from provider.cloud.runtime.docker_engine.cgroups import host_hierarchies, remove_tree
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
@@ -113,6 +115,55 @@ def run_spec() -> Callable[..., RunSpec]:
         return RunSpec(uid=PodUid(uid), zone=ZONE, attempt=attempt, container=container, env=env)
 
     return make
+
+
+@pytest.fixture
+def ended(runtime: DockerRuntime) -> Callable[..., Awaitable[SeenContainer]]:
+    """Wait for an attempt's end by hints and inspect, as the supervisor does."""
+
+    async def wait(name: str = "main", attempt: int = 0, uid: str = "u-1") -> SeenContainer:
+        hints = runtime.hints()
+        try:
+            async with asyncio.timeout(60):
+                while True:
+                    seen = await runtime.inspect(PodUid(uid))
+                    for one in () if seen is None else seen.containers:
+                        if (one.name, one.attempt) == (name, attempt) and one.exited:
+                            return one
+                    await anext(hints)
+        finally:
+            await hints.aclose()
+
+    return wait
+
+
+@pytest.fixture
+def output(runtime: DockerRuntime) -> Callable[..., Awaitable[str]]:
+    async def read(name: str = "main", attempt: int = 0, **options: Any) -> str:
+        logs = runtime.logs(PodUid("u-1"), name, attempt, LogOptions(**options))
+        return b"".join([data async for data in logs]).decode()
+
+    return read
+
+
+@pytest.fixture
+def run(
+    runtime: DockerRuntime,
+    shell: Callable[..., RunSpec],
+    ended: Callable[..., Awaitable[SeenContainer]],
+    output: Callable[..., Awaitable[str]],
+) -> Callable[..., Awaitable[str]]:
+    """Run a script to its good end in an instance that is there, and return what it printed."""
+
+    async def act(script: str, **fields: Any) -> str:
+        spec = shell(script, **fields)
+        await runtime.start_container(spec)
+        end = await ended(spec.container.name, spec.attempt, spec.uid)
+        said = await output(spec.container.name, spec.attempt)
+        assert end.exit_code == 0, said
+        return said
+
+    return act
 
 
 @pytest.fixture

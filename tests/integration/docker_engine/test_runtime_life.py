@@ -1,7 +1,7 @@
 """The life of an instance on a real engine, told by relist and inspect only."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ ALL_CAPABILITIES = "CapBnd:\t000001ffffffffff" in Path("/proc/self/status").read
 UID = PodUid("u-1")
 Specs = Callable[..., RunSpec]
 Sandboxes = Callable[..., SandboxSpec]
+Ended = Callable[..., Awaitable[SeenContainer]]
+Output = Callable[..., Awaitable[str]]
 
 
 async def seen(runtime: DockerRuntime, uid: PodUid = UID) -> Seen:
@@ -31,26 +33,8 @@ async def seen(runtime: DockerRuntime, uid: PodUid = UID) -> Seen:
     return found
 
 
-async def ended(runtime: DockerRuntime, name: str = "main", uid: PodUid = UID) -> SeenContainer:
-    """Wait by hints, as the supervisor does."""
-    hints = runtime.hints()
-    try:
-        while True:
-            for one in (await seen(runtime, uid)).containers:
-                if one.name == name and one.exited:
-                    return one
-            async with asyncio.timeout(30):
-                await anext(hints)
-    finally:
-        await hints.aclose()
-
-
-async def output(runtime: DockerRuntime, name: str = "main", attempt: int = 0, **options: Any) -> str:
-    return b"".join([data async for data in runtime.logs(UID, name, attempt, LogOptions(**options))]).decode()
-
-
 async def test_from_the_sandbox_to_the_last_trace(
-    runtime: DockerRuntime, installation: str, sandbox_spec: Sandboxes, shell: Specs, tmp_path: Path
+    ended: Ended, runtime: DockerRuntime, installation: str, sandbox_spec: Sandboxes, shell: Specs, tmp_path: Path
 ) -> None:
     volumes = (EmptyDirVolume("tmp", memory=True), FilesVolume("cfg", (FileEntry("a", b"1"),)))
     spec = sandbox_spec(volumes=volumes, labels=(("pod", "p"),))
@@ -60,7 +44,7 @@ async def test_from_the_sandbox_to_the_last_trace(
     assert (there.sandbox_running, there.address, there.zone, there.containers) == (True, spec.address, "zone-a", ())
     started = await runtime.start_container(shell(f"ip -4 addr | grep -q {spec.address}/24 && exit 7"))
     assert started.container_id
-    end = await ended(runtime)
+    end = await ended()
     assert (end.exit_code, end.oom_killed, end.message, end.image) == (7, False, "", "busybox:latest")
     assert end.started_at is not None
     assert end.finished_at is not None
@@ -82,13 +66,13 @@ async def test_from_the_sandbox_to_the_last_trace(
 
 
 async def test_what_an_earlier_process_made_is_found(
-    make_runtime: Callable[..., Any], sandbox_spec: Sandboxes, shell: Specs
+    ended: Ended, make_runtime: Callable[..., Any], sandbox_spec: Sandboxes, shell: Specs
 ) -> None:
     first: DockerRuntime = await make_runtime()
     await first.create_sandbox(sandbox_spec())
     running = await first.start_container(shell("sleep 600", name="long"))
     await first.start_container(shell("echo last words > /dev/termination-log; exit 3"))
-    end = await ended(first)
+    end = await ended()
     second: DockerRuntime = await make_runtime()
     (found,) = await second.relist()
     assert found.uid == UID
@@ -129,12 +113,12 @@ async def test_leftovers_are_told_and_removed(
 
 
 async def test_an_end_that_the_list_does_not_know_yet_is_seen(
-    runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs
+    ended: Ended, runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs
 ) -> None:
     await runtime.create_sandbox(sandbox_spec())
     await asyncio.gather(*(runtime.start_container(shell("exit 1", name=f"c{number}")) for number in range(4)))
     for number in range(4):
-        assert (await ended(runtime, f"c{number}")).exit_code == 1
+        assert (await ended(f"c{number}")).exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -179,22 +163,22 @@ async def test_privileged_is_refused_clearly_where_the_host_does_not_allow_it(
 
 
 async def test_stop_ends_by_the_signal_or_by_force(
-    runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs
+    ended: Ended, runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs
 ) -> None:
     await runtime.create_sandbox(sandbox_spec())
     await runtime.start_container(shell("trap 'exit 5' TERM; while :; do sleep 0.1; done"))
     await runtime.start_container(shell("trap '' TERM; while :; do sleep 0.1; done", name="deaf"))
     await runtime.stop_container(UID, "main", 0, 30)
-    assert (await ended(runtime)).exit_code == 5
+    assert (await ended()).exit_code == 5
     await runtime.stop_container(UID, "deaf", 0, 0.5)
-    assert (await ended(runtime, "deaf")).exit_code == 137
+    assert (await ended("deaf")).exit_code == 137
     await runtime.stop_container(UID, "main", 0, 30)
     await runtime.stop_container(UID, "unknown", 0, 30)
 
 
 @pytest.mark.parametrize("shorter", [0.0, 0.5])
 async def test_a_second_stop_hastens_the_first(
-    runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs, shorter: float
+    output: Output, ended: Ended, runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs, shorter: float
 ) -> None:
     await runtime.create_sandbox(sandbox_spec())
     await runtime.start_container(
@@ -205,8 +189,8 @@ async def test_a_second_stop_hastens_the_first(
         group.create_task(runtime.stop_container(UID, "main", 0, 60))
         await _until(runtime, "1")
         await runtime.stop_container(UID, "main", 0, shorter)
-    assert (await ended(runtime)).exit_code == 137
-    assert await output(runtime) == "ready\n1\n", "the stop signal is sent once"
+    assert (await ended()).exit_code == 137
+    assert await output() == "ready\n1\n", "the stop signal is sent once"
 
 
 async def _until(runtime: DockerRuntime, line: str) -> None:
@@ -215,7 +199,9 @@ async def _until(runtime: DockerRuntime, line: str) -> None:
             return
 
 
-async def test_hints_survive_a_broken_connection(runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs) -> None:
+async def test_hints_survive_a_broken_connection(
+    ended: Ended, runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: Specs
+) -> None:
     await runtime.create_sandbox(sandbox_spec())
     hints = runtime.hints()
 
@@ -231,6 +217,6 @@ async def test_hints_survive_a_broken_connection(runtime: DockerRuntime, sandbox
         response.close()
         await runtime.start_container(shell("exit 0"))
         assert await next_hint() == UID
-    assert (await ended(runtime)).exit_code == 0
+    assert (await ended()).exit_code == 0
     await runtime.close()
     assert [uid async for uid in hints] == []

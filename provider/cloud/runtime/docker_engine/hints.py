@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from email.utils import parsedate_to_datetime
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -30,7 +30,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Hints:
-    """The events of one installation's containers. `ended` is told the ID of each that has ended, `gap` of a break."""
+    """The events of one installation's containers since a time of the engine's clock: nothing before the first reader
+    comes is lost. `ended` is told the ID of each container that has ended, `gap` of a connection that broke.
+    """  # noqa: D205 - what the functions are for belongs to it
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Hints:
         clock: Clock,
         ended: Callable[[str], None],
         gap: Callable[[], None],
+        since: float,
     ) -> None:
         self._client = client
         self._installation = installation
@@ -46,7 +49,7 @@ class Hints:
         self._ended = ended
         self._gap = gap
         self._response: aiohttp.ClientResponse | None = None
-        self._since = ""
+        self._since = f"{since:.9f}"
         self._closed = False
         self._trouble = Trouble(_log, clock, "the engine's events broke off", "the engine's events come again")
 
@@ -61,11 +64,12 @@ class Hints:
         pause = _SHORTEST
         while not self._closed:
             try:
-                async for event in self._stream():
-                    pause = _SHORTEST
-                    uid = self._absorb(event)
-                    if uid is not None:
-                        yield uid
+                async with aclosing(self._stream()) as events:
+                    async for event in events:
+                        pause = _SHORTEST
+                        uid = self._absorb(event)
+                        if uid is not None:
+                            yield uid
             except RuntimeFault as fault:
                 if not self._closed:
                     self._trouble.began(fault.kind, reason=fault.message, again_in_seconds=pause)
@@ -77,13 +81,11 @@ class Hints:
     async def _stream(self) -> AsyncGenerator[dict[str, Any], None]:
         label = f"{INSTALLATION}={self._installation}"
         filters = {"type": ["container"], "event": list(_EVENTS), "label": [label]}
-        parameters = {"filters": json.dumps(filters), **({"since": self._since} if self._since else {})}
+        parameters = {"filters": json.dumps(filters), "since": self._since}
         with faults(FaultKind.UNAVAILABLE):
             async with stream(self._client, "GET", "events", parameters) as response:
                 self._response = response
                 self._trouble.over()
-                if not self._since:  # by the engine's clock: what happens during a break is told after it
-                    self._since = str(int(parsedate_to_datetime(response.headers["Date"]).timestamp()))
                 try:
                     async for event in json_lines(response):
                         yield event
@@ -91,7 +93,7 @@ class Hints:
                     self._response = None
 
     def _absorb(self, event: dict[str, Any]) -> PodUid | None:
-        seconds, nanoseconds = divmod(int(event["timeNano"]), 10**9)
-        self._since = f"{seconds}.{nanoseconds + 1:09d}"
+        seconds, nanoseconds = divmod(int(event["timeNano"]) + 1, 10**9)
+        self._since = f"{seconds}.{nanoseconds:09d}"
         self._ended(str(event["Actor"]["ID"]))
         return uid_of(event["Actor"]["Attributes"])

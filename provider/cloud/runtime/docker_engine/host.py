@@ -11,6 +11,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.cgroups import CgroupFiles, Limits, host_cap, host_hierarchies
 from provider.cloud.runtime.docker_engine.engine import faults
 from provider.cloud.runtime.docker_engine.slices import Slices
+from provider.cloud.runtime.docker_engine.states import engine_time
 from provider.model.capacity import EngineInfo
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Host(Struct, frozen=True, kw_only=True):
     api: tuple[int, int]
     cap: Limits
     systemd: bool
+    asked_at: float
+    """when this was, by the engine's clock: seconds since the epoch."""
 
     @property
     def mac_of_endpoint(self) -> bool:
@@ -88,6 +91,7 @@ def read_host(version: Mapping[str, Any], info: Mapping[str, Any], cpu_reserve: 
         api=api,
         cap=host_cap(engine.cpus, engine.memory, cpu_reserve, memory_share),
         systemd=driver == "systemd",
+        asked_at=engine_time(info["SystemTime"]) or 0.0,
     )
 
 

@@ -10,6 +10,7 @@ It needs root on the engine's host, with the state directory at the same path fo
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,14 @@ class DockerRuntime:
             sightings,
             most_cpu=host.cap.cpu,
         )
-        hints = Hints(self._client, self._installation, self._clock, sightings.ended, sightings.distrust)
+        hints = Hints(
+            self._client,
+            self._installation,
+            self._clock,
+            sightings.ended,
+            sightings.distrust,
+            host.asked_at,
+        )
         return _Started(
             host=host,
             cgroups=cgroups,
@@ -268,8 +276,9 @@ class DockerRuntime:
 
     async def hints(self) -> AsyncGenerator[PodUid, None]:
         """See ContainerRuntime."""
-        async for uid in self._started.hints.follow():
-            yield uid
+        async with aclosing(self._started.hints.follow()) as uids:
+            async for uid in uids:
+                yield uid
 
     async def logs(self, uid: PodUid, container: str, attempt: int, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """See ContainerRuntime; nothing for an attempt that was removed."""
@@ -277,8 +286,9 @@ class DockerRuntime:
         if inspected is None:
             return
         tty = bool(inspected["Config"]["Tty"])
-        async for data in read_logs(self._client, str(inspected["Id"]), options, tty=tty):
-            yield data
+        async with aclosing(read_logs(self._client, str(inspected["Id"]), options, tty=tty)) as pieces:
+            async for data in pieces:
+                yield data
 
     async def exec(self, uid: PodUid, attempt: int, request: ExecRequest) -> ExecSession:
         """See ContainerRuntime."""

@@ -14,6 +14,7 @@ INFO: dict[str, Any] = {
     "OperatingSystem": "Debian",
     "KernelVersion": "6.1",
     "NCPU": 2,
+    "SystemTime": "2026-11-24T04:00:00.5Z",
     "MemTotal": 1000,
     "CgroupDriver": "cgroupfs",
     "SecurityOptions": ["name=seccomp,profile=default"],
@@ -23,6 +24,7 @@ INFO: dict[str, Any] = {
 def test_what_the_node_tells_of_its_engine() -> None:
     host = read_host(VERSION, INFO, 0.5, 0.8)
     assert (host.engine.runtime, host.engine.os_image, host.engine.cpus) == ("docker://20.10.24", "Debian", 2)
+    assert host.asked_at == 1795492800.5
     assert (host.cap, host.systemd, host.mac_of_endpoint) == (Limits(1500, 800), False, False)
     newer = read_host(VERSION | {"ApiVersion": "1.51"}, INFO | {"CgroupDriver": "systemd"}, 0.5, 0.8)
     assert (newer.systemd, newer.mac_of_endpoint) == (True, True)
