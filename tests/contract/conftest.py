@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 
 from provider.clock import Clock, SystemClock
-from provider.cloud.backend import ElasticBackend
+from provider.cloud.backend import ElasticBackend, ExecRequest
 from provider.cloud.instances.journal import Journal
 from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import ContainerRuntime, RunSpec, SandboxSpec
@@ -43,6 +43,18 @@ from provider.rpc.client import RemoteBackend
 from provider.rpc.server import serve
 
 UIDS = itertools.count()
+ZONE = Zone(
+    id=ZoneId("zone-a"),
+    cpu=4_000,
+    memory=4 << 30,
+    vswitches=(VSwitch(VSwitchId("vsw-small"), "10.211.0.0/29"), VSwitch(VSwitchId("vsw-large"), "10.211.1.0/24")),
+)
+"""Four addresses in the first vSwitch, so that a test can use them up."""
+
+
+def addresses() -> Iterator[str]:
+    """Addresses of the second vSwitch."""
+    return (f"10.211.1.{number}" for number in range(10, 250))
 
 
 def new_uid() -> PodUid:
@@ -59,6 +71,8 @@ class RuntimeWorld:
     addresses: Iterator[str]
     image: str = "busybox"
     real: bool = False
+    said: Callable[[str, int, int], bytes] = lambda *_: b"begun\n"
+    """what the log of an attempt holds that ended: name, attempt, exit code."""
     mine: list[PodUid] = field(default_factory=list)
 
     def sandbox(self, volumes: tuple[Volume, ...] = ()) -> SandboxSpec:
@@ -68,7 +82,7 @@ class RuntimeWorld:
         return SandboxSpec(
             uid=uid,
             zone=self.zone.id,
-            vswitch=self.zone.vswitches[0].id,
+            vswitch=self.zone.vswitches[1].id,
             address=next(self.addresses),
             name=f"pod-{uid}",
             namespace="contract",
@@ -104,7 +118,8 @@ def container_that(
     """A container whose shell says `begun`, waits and exits."""
     wait = "while true; do sleep 0.05; done" if seconds is None else f"sleep {seconds}"
     script = f"trap 'exit 143' TERM; echo begun; {wait}; exit {code}"
-    return ContainerSpec(name=name, image=image, kind=kind, command=("/bin/sh", "-c", script), **fields)  # type: ignore[arg-type]
+    given = {"command": ("/bin/sh", "-c", script), **fields}
+    return ContainerSpec(name=name, image=image, kind=kind, **given)  # type: ignore[arg-type]
 
 
 def simulated(seconds: float | None, code: int) -> tuple[tuple[str, str], ...]:
@@ -115,10 +130,12 @@ def simulated(seconds: float | None, code: int) -> tuple[tuple[str, str], ...]:
 @asynccontextmanager
 async def simulated_world(_: Path) -> AsyncIterator[RuntimeWorld]:
     runtime = SimulatedRuntime(SystemClock())
-    zone = Zone(
-        id=ZoneId("zone-a"), cpu=4_000, memory=4 << 30, vswitches=(VSwitch(VSwitchId("vsw-a"), "10.211.0.0/24"),)
-    )
-    yield RuntimeWorld(runtime, zone, (f"10.211.0.{n}" for n in itertools.count(10)))
+
+    def said(name: str, attempt: int, code: int) -> bytes:
+        head = f"simulated: {name} attempt {attempt}"
+        return f"{head} started\n{head} ended with {code}\n".encode()
+
+    yield RuntimeWorld(runtime, ZONE, addresses(), said=said)
 
 
 RuntimeMaker = Callable[[Path], AbstractAsyncContextManager[RuntimeWorld]]
@@ -188,6 +205,15 @@ class BackendWorld:
         assert instance is not None
         return instance
 
+    async def shell(self, uid: PodUid, container: str, script: str) -> bytes:
+        """What a shell in a running container says; only where programs are real."""
+        session = await self.backend.exec(uid, ExecRequest(container=container, command=("/bin/sh", "-c", script)))
+        async with asyncio.timeout(20):
+            said = b"".join([piece async for _, piece in session.output()])
+            assert await session.wait() == 0, said
+        await session.close()
+        return said
+
     def notices(self, uid: PodUid) -> list[Notice]:
         return [c for c in self.changes if isinstance(c, Notice) and c.uid == uid]
 
@@ -195,7 +221,7 @@ class BackendWorld:
         return any(isinstance(c, InstanceGone) and c.uid == uid for c in self.changes)
 
 
-def status(instance: Instance, name: str) -> ContainerStatus:
+def container_status(instance: Instance, name: str) -> ContainerStatus:
     return next(one for one in instance.containers if one.name == name)
 
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from provider.cloud.backend import ExecRequest, LogOptions
+from provider.model.capacity import Redirect
 from provider.model.errors import CloudCode, CloudError
+from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
+    ContainerKind,
     ContainerPhase,
+    EmptyDirVolume,
+    FileEntry,
+    FilesVolume,
     Instance,
+    InstanceChanged,
     InstancePhase,
+    Market,
+    RestartPolicy,
+    Synced,
+    VolumeMount,
 )
+from tests.contract.conftest import BackendWorld, container_status
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import BackendWorld
+    from collections.abc import Awaitable
+
+    from provider.cloud.backend import ElasticBackend
+
+UNKNOWN = PodUid("nobody")
 
 
 def released(instance: Instance) -> bool:
@@ -25,10 +45,18 @@ def running(instance: Instance) -> bool:
     return instance.phase is InstancePhase.RUNNING
 
 
-async def refused(awaitable: object) -> CloudError:
+async def refusal(awaitable: Awaitable[object]) -> CloudError:
     with pytest.raises(CloudError) as caught:
-        await awaitable  # type: ignore[misc]
+        await awaitable
     return caught.value
+
+
+async def output(backend: ElasticBackend, uid: PodUid, container: str, options: LogOptions | None = None) -> bytes:
+    async with aclosing(backend.logs(uid, container, LogOptions() if options is None else options)) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+# ---------------------------------------------------------------- a life
 
 
 @pytest.mark.parametrize(("code", "phase"), [(0, InstancePhase.SUCCEEDED), (3, InstancePhase.FAILED)])
@@ -36,6 +64,7 @@ async def test_a_job_runs_once_and_gives_all_back(world: BackendWorld, code: int
     request = world.request(seconds=0.3, code=code)
     accepted = await world.backend.create_instance(request)
     assert (accepted.uid, accepted.name, accepted.namespace) == (request.uid, request.name, "contract")
+    assert (accepted.cpu, accepted.memory, accepted.zone) == (request.cpu, request.memory, request.zone)
     assert accepted.id.startswith("eci-")
     ended = await world.until_instance(request.uid, released)
     assert ended.phase is phase
@@ -44,15 +73,389 @@ async def test_a_job_runs_once_and_gives_all_back(world: BackendWorld, code: int
     assert main.state.reason == ("Completed" if code == 0 else "Error")
     assert main.state.started_at is not None
     assert main.state.finished_at is not None
-    assert main.state.started_at <= main.state.finished_at
-    assert "://" in main.state.container_id or main.state.container_id
-    assert ended.address is not None
+    assert main.state.finished_at - main.state.started_at >= 0.25
+    assert main.state.container_id
+    assert main.image_id
+    assert (main.restarts, main.last) == (0, None)
+    assert ended.address in {f"10.211.0.{n}" for n in range(256)}
+    assert ended.created_at <= ended.placed_at <= ended.sandbox_ready_at <= ended.initialized_at <= ended.finished_at  # type: ignore[operator]
     (zone,) = await world.backend.describe_zones()
-    assert (zone.cpu_used, zone.instances, zone.vswitches[0].used) == (0, 0, 0)
-    assert [n.reason for n in world.notices(request.uid)][-3:] == ["Pulled", "Created", "Started"]
+    assert (zone.cpu_used, zone.memory_used, zone.instances, zone.waiting) == (0, 0, 0, 0)
+    assert [vswitch.used for vswitch in zone.vswitches] == [0, 0]
+    assert [notice.reason for notice in world.notices(request.uid)][-3:] == ["Pulled", "Created", "Started"]
     assert await world.backend.describe_instance(request.uid) == ended
     await world.backend.forget_instance(request.uid)
     await world.until(lambda: world.gone(request.uid))
     await world.backend.forget_instance(request.uid)
-    assert (await refused(world.backend.describe_instance(request.uid))).code is CloudCode.NOT_FOUND
-    assert (await refused(world.backend.create_instance(request))).code is CloudCode.TOKEN_CONFLICT
+    assert (await refusal(world.backend.describe_instance(request.uid))).code is CloudCode.NOT_FOUND
+    assert (await refusal(world.backend.create_instance(request))).code is CloudCode.TOKEN_CONFLICT
+    assert (await refusal(world.backend.delete_instance(request.uid, 1))).code is CloudCode.NOT_FOUND
+
+
+async def test_init_containers_come_in_order_and_sidecars_leave_last(world: BackendWorld) -> None:
+    request = world.request(
+        world.container("first", 0.1, kind=ContainerKind.INIT),
+        world.container("helper", kind=ContainerKind.SIDECAR),
+        world.container("second", 0.1, kind=ContainerKind.INIT),
+        world.container("main", 0.3),
+        world.container("other", 0.3),
+        seconds=0.3,
+    )
+    await world.backend.create_instance(request)
+    ended = await world.until_instance(request.uid, released)
+    assert ended.phase is InstancePhase.SUCCEEDED
+    times = {one.name: one.state for one in ended.containers}
+    assert [one.name for one in ended.containers] == ["first", "helper", "second", "main", "other"]
+
+    def begun(name: str) -> float:
+        at = times[name].started_at
+        assert at is not None
+        return at
+
+    def over(name: str) -> float:
+        at = times[name].finished_at
+        assert at is not None
+        return at
+
+    assert over("first") <= begun("helper") <= begun("second")
+    assert over("second") <= min(begun("main"), begun("other"))
+    assert max(over("main"), over("other")) <= over("helper")
+    assert times["helper"].exit_code == 143
+
+
+async def test_a_container_that_fails_is_restarted_and_both_logs_are_there(world: BackendWorld) -> None:
+    request = world.request(seconds=0.1, code=7, policy=RestartPolicy.ON_FAILURE)
+    await world.backend.create_instance(request)
+    looping = await world.until_instance(
+        request.uid, lambda i: container_status(i, "main").state.reason == "CrashLoopBackOff"
+    )
+    main = container_status(looping, "main")
+    assert looping.phase is InstancePhase.RUNNING
+    assert main.restarts == 1
+    assert main.last is not None
+    assert main.last.exit_code == 7
+    assert main.state.message == (
+        f"back-off 10s restarting failed container=main pod={request.name}_contract({request.uid})"
+    )
+    assert await output(world.backend, request.uid, "main") == world.below.said("main", 1, 7)
+    assert await output(world.backend, request.uid, "main", LogOptions(previous=True)) == world.below.said("main", 1, 7)
+    reasons = [notice.reason for notice in world.notices(request.uid)]
+    assert reasons[-1] == "BackOff"
+    assert reasons.count("Started") == 2
+    await world.backend.delete_instance(request.uid, 0)
+    ended = await world.until_instance(request.uid, released)
+    assert ended.phase is InstancePhase.FAILED
+
+
+async def test_the_deadline_ends_an_instance(world: BackendWorld) -> None:
+    request = world.request(active_deadline=1.0)
+    await world.backend.create_instance(request)
+    ended = await world.until_instance(request.uid, released)
+    assert (ended.phase, ended.reason) == (InstancePhase.FAILED, "DeadlineExceeded")
+    assert ended.message == "Pod was active on the node longer than the specified deadline"
+    assert container_status(ended, "main").state.exit_code == 143
+
+
+async def test_an_image_without_a_name_is_refused_where_the_kubelet_would(world: BackendWorld) -> None:
+    request = world.request(msgspec.structs.replace(world.container("main"), image="UPPER CASE"))
+    await world.backend.create_instance(request)
+    waiting = await world.until_instance(
+        request.uid, lambda i: container_status(i, "main").state.reason == "InvalidImageName"
+    )
+    assert waiting.phase is InstancePhase.PENDING
+    assert [n.message for n in world.notices(request.uid)][-1] == "Error: InvalidImageName"
+    await world.backend.delete_instance(request.uid, 30)
+    assert (await world.until_instance(request.uid, released)).phase is InstancePhase.FAILED
+
+
+# ---------------------------------------------------------------- creation
+
+
+async def test_a_creation_repeated_is_the_same_instance(world: BackendWorld) -> None:
+    files = FilesVolume("token", (FileEntry("token", b"one"),))
+    request = world.request(volumes=(files,))
+    first = await world.backend.create_instance(request)
+    rotated = msgspec.structs.replace(request, volumes=(FilesVolume("token", (FileEntry("token", b"two"),)),))
+    again = await world.backend.create_instance(rotated)
+    assert (again.id, again.created_at) == (first.id, first.created_at)
+    error = await refusal(world.backend.create_instance(msgspec.structs.replace(request, cpu=7)))
+    assert error.code is CloudCode.TOKEN_CONFLICT
+    assert len([one for one in await world.backend.describe_instances() if one.uid == request.uid]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"zone": ZoneId("nowhere")}, CloudCode.ZONE_NOT_ON_SALE),
+        ({"vswitches": (VSwitchId("foreign"),)}, CloudCode.INVALID_PARAMETER),
+        ({"cpu": 5_000}, CloudCode.NO_STOCK),
+        ({"memory": 8 << 30}, CloudCode.NO_STOCK),
+        ({"cpu": -1}, CloudCode.INVALID_PARAMETER),
+        ({"market": Market.SPOT}, CloudCode.UNSUPPORTED),
+        ({"containers": ()}, CloudCode.INVALID_PARAMETER),
+        ({"volumes": (EmptyDirVolume("twice"), EmptyDirVolume("twice"))}, CloudCode.INVALID_PARAMETER),
+    ],
+)
+async def test_what_can_never_be_is_refused_and_uses_nothing_up(
+    world: BackendWorld, fields: dict[str, object], code: CloudCode
+) -> None:
+    good = world.request(seconds=0)
+    bad = msgspec.structs.replace(good, **fields)
+    error = await refusal(world.backend.create_instance(bad))
+    assert (error.code, error.retry_after) == (code, None)
+    assert error.message
+    assert await world.backend.describe_instances() == []
+    assert (await world.backend.create_instance(good)).uid == good.uid
+
+
+async def test_a_mount_without_a_volume_is_refused(world: BackendWorld) -> None:
+    container = world.container("main", mounts=(VolumeMount("missing", "/x"),))
+    error = await refusal(world.backend.create_instance(world.request(container)))
+    assert (error.code, error.message) == (
+        CloudCode.INVALID_PARAMETER,
+        "containers[0].mounts: there is no volume missing",
+    )
+
+
+# ---------------------------------------------------------------- waiting
+
+
+async def test_who_finds_no_stock_waits_in_order_and_is_woken_by_a_release(world: BackendWorld) -> None:
+    holder, large, small = world.request(cpu=3_000), world.request(cpu=2_000), world.request(cpu=1_500)
+    for request in (holder, large, small):
+        await world.backend.create_instance(request)
+    waiting = await world.until_instance(small.uid, lambda i: bool(i.message))
+    assert (waiting.phase, waiting.reason) == (InstancePhase.SCHEDULING, "OperationDenied.NoStock")
+    waiting = await world.until_instance(large.uid, lambda i: bool(i.message))
+    assert waiting.message == "zone zone-a has not enough cpu"
+    assert waiting.placed_at is None
+    assert [notice.reason for notice in world.notices(large.uid)] == ["NoStock"]
+    (zone,) = await world.backend.describe_zones()
+    assert (zone.cpu_used, zone.instances, zone.waiting) == (3_000, 1, 2)
+    await world.until_instance(holder.uid, running)
+    await world.backend.delete_instance(holder.uid, 0)
+    served = [await world.until_instance(request.uid, running) for request in (large, small)]
+    assert [(one.reason, one.message) for one in served] == [("", "")] * 2
+    assert served[0].placed_at <= served[1].placed_at  # type: ignore[operator]
+
+
+async def test_an_instance_that_waits_can_be_deleted(world: BackendWorld) -> None:
+    holder, waiter = world.request(cpu=4_000), world.request(cpu=4_000)
+    await world.backend.create_instance(holder)
+    await world.backend.create_instance(waiter)
+    await world.until_instance(waiter.uid, lambda i: bool(i.reason))
+    await world.backend.delete_instance(waiter.uid, 30)
+    ended = await world.until_instance(waiter.uid, released)
+    assert (ended.phase, ended.address) == (InstancePhase.FAILED, None)
+    (zone,) = await world.backend.describe_zones()
+    assert (zone.instances, zone.waiting) == (1, 0)
+
+
+async def test_an_exhausted_vswitch_falls_over_to_the_next_and_waits_only_without_one(world: BackendWorld) -> None:
+    small, large = (vswitch.id for vswitch in world.below.zone.vswitches)
+    fill = [world.request(vswitches=(small,)) for _ in range(4)]
+    for request in fill:
+        await world.backend.create_instance(request)
+    placed = [await world.until_instance(request.uid, lambda i: i.address is not None) for request in fill]
+    assert {one.vswitch for one in placed} == {small}
+    assert len({one.address for one in placed}) == 4
+    both, only = world.request(vswitches=(small, large)), world.request(vswitches=(small,))
+    await world.backend.create_instance(only)
+    await world.backend.create_instance(both)
+    assert (await world.until_instance(both.uid, running)).vswitch == large
+    waiting = await world.until_instance(only.uid, lambda i: bool(i.reason))
+    assert (waiting.phase, waiting.reason) == (InstancePhase.SCHEDULING, "InvalidVSwitchId.IpNotEnough")
+    assert [notice.reason for notice in world.notices(only.uid)] == ["FailedScheduling"]
+    await world.until_instance(fill[0].uid, running)
+    await world.backend.delete_instance(fill[0].uid, 0)
+    served = await world.until_instance(only.uid, running)
+    assert served.address == placed[0].address
+
+
+# ---------------------------------------------------------------- deletion
+
+
+async def test_a_deletion_stops_gracefully_and_may_be_repeated(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    first = await world.backend.delete_instance(request.uid, 20)
+    assert (first.grace, first.deletion_requested_at is not None) == (20, True)
+    again = await world.backend.delete_instance(request.uid, 60)
+    assert (again.grace, again.deletion_requested_at) == (20, first.deletion_requested_at)
+    ended = await world.until_instance(request.uid, released)
+    assert container_status(ended, "main").state.exit_code == 143
+    assert ended.phase is InstancePhase.FAILED
+    assert ("Killing", "Stopping container main") in [(n.reason, n.message) for n in world.notices(request.uid)]
+    assert await world.backend.delete_instance(request.uid, 0) == ended
+
+
+async def test_only_what_was_released_can_be_forgotten(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    error = await refusal(world.backend.forget_instance(request.uid))
+    assert error.code is CloudCode.INCORRECT_STATUS
+    await world.backend.forget_instance(UNKNOWN)
+
+
+async def test_a_deletion_right_after_the_creation_leaves_nothing(world: BackendWorld) -> None:
+    requests = [world.request() for _ in range(8)]
+    for request in requests:
+        await world.backend.create_instance(request)
+    for request in requests:
+        await world.backend.delete_instance(request.uid, 1)
+    for request in requests:
+        await world.until_instance(request.uid, released)
+    (zone,) = await world.backend.describe_zones()
+    assert (zone.instances, [vswitch.used for vswitch in zone.vswitches]) == (0, [0, 0])
+    for seen in await world.below.runtime.relist():
+        assert not seen.sandbox_exists
+        assert not any(one.running for one in seen.containers)
+
+
+# ---------------------------------------------------------------- logs, exec, files
+
+
+async def test_logs_are_there_until_the_instance_is_forgotten(world: BackendWorld) -> None:
+    request = world.request(seconds=0.2)
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    followed = await output(world.backend, request.uid, "main", LogOptions(follow=True))
+    assert followed == world.below.said("main", 0, 0)
+    await world.until_instance(request.uid, released)
+    assert await output(world.backend, request.uid, "main") == followed
+    assert await output(world.backend, request.uid, "main", LogOptions(tail=0)) == b""
+    error = await refusal(output(world.backend, request.uid, "other"))
+    assert (error.code, error.message) == (
+        CloudCode.NOT_FOUND,
+        f'container "other" in pod "{request.name}" is not available',
+    )
+    error = await refusal(output(world.backend, request.uid, "main", LogOptions(previous=True)))
+    assert (error.code, error.message) == (
+        CloudCode.INCORRECT_STATUS,
+        f'previous terminated container "main" in pod "{request.name}" not found',
+    )
+    assert (await refusal(output(world.backend, UNKNOWN, "main"))).code is CloudCode.NOT_FOUND
+
+
+async def test_what_has_not_started_has_no_logs_and_no_exec(world: BackendWorld) -> None:
+    request = world.request(
+        world.container("first", kind=ContainerKind.INIT, command=("/bin/sh", "-c", "sleep 60")),
+        world.container("main"),
+    )
+    holder = world.request(cpu=4_000)
+    await world.backend.create_instance(holder)
+    await world.backend.create_instance(request)
+    error = await refusal(output(world.backend, request.uid, "main"))
+    assert (error.code, error.message) == (
+        CloudCode.INCORRECT_STATUS,
+        f'container "main" in pod "{request.name}" is waiting to start: PodInitializing',
+    )
+    asked = ExecRequest(container="main", command=("/bin/true",))
+    assert (await refusal(world.backend.exec(request.uid, asked))).code is CloudCode.INCORRECT_STATUS
+    asked = ExecRequest(container="other", command=("/bin/true",))
+    assert (await refusal(world.backend.exec(request.uid, asked))).code is CloudCode.NOT_FOUND
+
+
+async def test_a_command_runs_in_a_running_container(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    command = ("/bin/sh", "-c", "read line; echo got $line; exit 0")
+    session = await world.backend.exec(request.uid, ExecRequest(container="main", command=command, stdin=True))
+    await session.write(b"this\n")
+    await session.close_stdin()
+    async with asyncio.timeout(20):
+        heard = b"".join([piece async for _, piece in session.output()])
+        assert await session.wait() == 0
+    await session.close()
+    await session.close()
+    assert heard == (b"got this\n" if world.below.real else b"")
+
+
+async def test_files_are_replaced(world: BackendWorld) -> None:
+    container = world.container("main", mounts=(VolumeMount("config", "/etc/config"),))
+    request = world.request(
+        container, volumes=(FilesVolume("config", (FileEntry("a", b"old\n"),)), EmptyDirVolume("scratch"))
+    )
+    await world.backend.create_instance(request)
+    await world.backend.update_files(request.uid, "config", [FileEntry("a", b"new\n")])
+    await world.until_instance(request.uid, running)
+    if world.below.real:
+        assert await world.shell(request.uid, "main", "cat /etc/config/a") == b"new\n"
+    await world.backend.update_files(request.uid, "config", [FileEntry("b", b"newer\n")])
+    if world.below.real:
+        assert await world.shell(request.uid, "main", "cat /etc/config/*") == b"newer\n"
+    error = await refusal(world.backend.update_files(request.uid, "scratch", []))
+    assert error.code is CloudCode.INVALID_PARAMETER
+    assert (await refusal(world.backend.update_files(request.uid, "none", []))).code is CloudCode.NOT_FOUND
+    assert (await refusal(world.backend.update_files(UNKNOWN, "config", []))).code is CloudCode.NOT_FOUND
+    await world.backend.delete_instance(request.uid, 0)
+    await world.until_instance(request.uid, released)
+    await world.backend.update_files(request.uid, "config", [FileEntry("c", b"too late")])
+
+
+# ---------------------------------------------------------------- watch, zones, health
+
+
+async def test_a_watch_begins_with_everything_and_then_goes_on(world: BackendWorld) -> None:
+    old = world.request()
+    await world.backend.create_instance(old)
+    await world.until_instance(old.uid, running)
+    async with aclosing(world.backend.watch()) as changes, asyncio.timeout(20):
+        first = await anext(changes)
+        assert isinstance(first, InstanceChanged)
+        assert first.instance == await world.backend.describe_instance(old.uid)
+        synced = await anext(changes)
+        assert isinstance(synced, Synced)
+        assert synced.revision >= first.instance.revision
+        new = world.request()
+        await world.backend.create_instance(new)
+        revision = synced.revision
+        async for change in changes:
+            if isinstance(change, InstanceChanged):
+                assert change.instance.revision > revision
+                revision = change.instance.revision
+                if change.instance.uid == new.uid and running(change.instance):
+                    break
+
+
+async def test_a_slow_reader_gets_the_newest_state(world: BackendWorld) -> None:
+    async with aclosing(world.backend.watch()) as changes, asyncio.timeout(20):
+        assert isinstance(await anext(changes), Synced)
+        request = world.request(seconds=0.1)
+        await world.backend.create_instance(request)
+        await world.until_instance(request.uid, released)
+        async for change in changes:
+            if isinstance(change, InstanceChanged) and change.instance.uid == request.uid:
+                phase = change.instance.phase
+                if change.instance.released:
+                    break
+        assert phase is InstancePhase.SUCCEEDED
+
+
+async def test_zones_instances_and_health_are_described(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    instance = await world.until_instance(request.uid, running)
+    assert await world.backend.describe_instances() == [instance]
+    assert await world.backend.describe_instances(request.zone) == [instance]
+    assert await world.backend.describe_instances(ZoneId("nowhere")) == []
+    (zone,) = await world.backend.describe_zones()
+    assert zone.zone == world.below.zone
+    assert (zone.cpu_used, zone.memory_used, zone.instances) == (request.cpu, request.memory, 1)
+    assert [(one.usable, one.used) for one in zone.vswitches] == [
+        (4, 1),
+        (252, 0),
+    ] or instance.vswitch != zone.vswitches[0].id
+    health = await world.backend.health()
+    assert (health.healthy, health.reason, health.message) == (True, "", "")
+    assert health.engine is not None
+    assert "://" in health.engine.runtime
+
+
+async def test_redirects_may_be_set_again_and_again(world: BackendWorld) -> None:
+    redirect = Redirect("10.211.255.1", 443, (("10.211.254.1", 6443),))
+    for redirects in ([redirect], [redirect], []):
+        await world.backend.set_redirects(redirects)

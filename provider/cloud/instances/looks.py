@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.observability.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ class Looks:
 
     def _failed(self, fault: RuntimeFault, **about: str) -> None:
         """Note that the engine cannot be looked at; its being away concerns all instances and is told once."""
-        self.away = fault.message
+        if fault.kind is FaultKind.UNAVAILABLE:
+            self.away = fault.message
         self._trouble.began(fault.kind, error=fault.message, retry_seconds=AWAY_RETRY, **about)
 
     def _went_well(self) -> None:

@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provider.cloud.runtime.base import FaultKind, Image, RuntimeFault, Seen, SeenContainer
+from provider.cloud.runtime.image_reference import named_image
 from provider.cloud.runtime.simulated_exec import SimulatedExec
 from provider.model.capacity import BackendHealth, EngineInfo
 from provider.model.instance import ContainerKind, PullPolicy
@@ -130,9 +131,8 @@ class SimulatedRuntime:
         policy: PullPolicy,
         credentials: Sequence[RegistryCredential],  # noqa: ARG002 - every image is there
     ) -> Image:
-        """See ContainerRuntime: every image is there, its digest is a function of its name."""
-        if not image:
-            raise RuntimeFault(FaultKind.INVALID_IMAGE_NAME, "the image has no name")
+        """See ContainerRuntime: every image that can be is there, its digest is a function of its name."""
+        named_image(image)
         digest = f"sha256:{sha256(image.encode()).hexdigest()}"
         return Image(id=digest, digest=f"{image}@{digest}", pulled=policy is PullPolicy.ALWAYS)
 

@@ -19,7 +19,7 @@ from provider.cloud.runtime.docker_engine.client import json_lines, stream
 from provider.cloud.runtime.docker_engine.credentials import auth_header, lookup
 from provider.cloud.runtime.docker_engine.engine import NOT_FOUND, faults
 from provider.cloud.runtime.docker_engine.flights import Flights
-from provider.cloud.runtime.docker_engine.image_reference import Reference, parse
+from provider.cloud.runtime.image_reference import Reference, named_image, parse
 from provider.model.instance import PullPolicy
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Images:
 
         RuntimeFault INVALID_IMAGE_NAME, IMAGE_NEVER_PULL, IMAGE_INSPECT, IMAGE_PULL (with the engine's own text).
         """
-        reference = self._parsed(image)
+        reference = named_image(image)
         if policy is not PullPolicy.ALWAYS:
             found = await self._local(reference)
             if found is not None:
@@ -79,14 +79,6 @@ class Images:
         if image_id not in self._users:
             await self._inspected(image_id)
         return self._users.get(image_id, "")
-
-    @staticmethod
-    def _parsed(image: str) -> Reference:
-        try:
-            return parse(image)
-        except ValueError as error:
-            text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error}'
-            raise RuntimeFault(FaultKind.INVALID_IMAGE_NAME, text) from error
 
     async def _pulled_or_local(self, reference: Reference, logins: Sequence[RegistryCredential]) -> Image:
         local = await self._local(reference)

@@ -234,13 +234,13 @@ def test_a_command_succeeds_where_something_runs() -> None:
     run(story())
 
 
-def test_images_are_there_and_need_a_name() -> None:
+def test_images_are_there_and_need_a_good_name() -> None:
     async def story() -> None:
         runtime = SimulatedRuntime(LoopClock())
         one = await runtime.ensure_image("busybox", PullPolicy.NEVER, ())
         assert one == await runtime.ensure_image("busybox", PullPolicy.NEVER, ())
         with pytest.raises(RuntimeFault) as caught:
-            await runtime.ensure_image("", PullPolicy.NEVER, ())
+            await runtime.ensure_image("UPPER CASE", PullPolicy.NEVER, ())
         assert caught.value.kind is FaultKind.INVALID_IMAGE_NAME
 
     run(story())

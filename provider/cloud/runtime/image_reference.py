@@ -10,6 +10,8 @@ import re
 
 from msgspec import Struct
 
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
+
 _DEFAULT_DOMAIN, _LEGACY_DOMAIN = "docker.io", "index.docker.io"
 _OFFICIAL = "library/"
 _LONGEST_NAME = 255
@@ -71,6 +73,15 @@ def parse(image: str) -> Reference:
     if digest:
         _check_digest(digest)
     return Reference(match["domain"], match["path"], "" if digest else match["tag"] or "latest", digest)
+
+
+def named_image(image: str) -> Reference:
+    """Return the reference that a container names. RuntimeFault INVALID_IMAGE_NAME with the kubelet's words."""
+    try:
+        return parse(image)
+    except ValueError as error:
+        text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error}'
+        raise RuntimeFault(FaultKind.INVALID_IMAGE_NAME, text) from error
 
 
 def _check_digest(digest: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from provider.cloud.runtime.docker_engine.image_reference import parse
+from provider.cloud.runtime.image_reference import parse
 
 DIGEST = "sha256:" + "a" * 64
 
