@@ -23,6 +23,11 @@ from provider.cloud.backend import ElasticBackend, ExecRequest
 from provider.cloud.instances.journal import Journal
 from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import ContainerRuntime, RunSpec, SandboxSpec
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.engine import Engine
+from provider.cloud.runtime.docker_engine.removal import remove_installation
+from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
+from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
@@ -43,6 +48,8 @@ from provider.rpc.client import RemoteBackend
 from provider.rpc.server import serve
 
 UIDS = itertools.count()
+ENGINE = "unix:///var/run/docker.sock"
+INSTALLATION = f"docker-contract-{uuid4().hex[:8]}"
 ZONE = Zone(
     id=ZoneId("zone-a"),
     cpu=4_000,
@@ -138,11 +145,45 @@ async def simulated_world(_: Path) -> AsyncIterator[RuntimeWorld]:
     yield RuntimeWorld(runtime, ZONE, addresses(), said=said)
 
 
+@asynccontextmanager
+async def docker_world(directory: Path) -> AsyncIterator[RuntimeWorld]:
+    """The real engine; what all tests of a run share there is the zone's networks and router (`docker_networks`)."""
+    clock = SystemClock()
+    async with open_client(ENGINE) as client:
+        networks = ZoneNetworks(
+            client,
+            Engine(client, INSTALLATION, clock),
+            INSTALLATION,
+            gateway_image="zonelet/gateway:1",
+            clock=clock,
+            cluster_cidr="10.211.2.0/24",
+        )
+        runtime = DockerRuntime(client, INSTALLATION, directory, networks, clock=clock)
+        try:
+            yield RuntimeWorld(runtime, ZONE, addresses(), real=True)
+        finally:
+            for seen in await runtime.relist():
+                await runtime.remove_instance(seen.uid)
+
+
+async def remove_docker_networks(directory: Path) -> None:
+    async with open_client(ENGINE) as client:
+        await remove_installation(client, INSTALLATION, directory, clock=SystemClock())
+
+
+@pytest.fixture(scope="session")
+def docker_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take away at the end of the run what every `docker_world` finds again."""
+    yield
+    asyncio.run(remove_docker_networks(tmp_path_factory.mktemp("docker")))
+
+
 RuntimeMaker = Callable[[Path], AbstractAsyncContextManager[RuntimeWorld]]
-RUNTIMES: dict[str, tuple[RuntimeMaker, tuple[pytest.MarkDecorator, ...]]] = {
-    "simulated": (simulated_world, ()),
+RUNTIMES: dict[str, tuple[RuntimeMaker, tuple[pytest.MarkDecorator, ...], str]] = {
+    "simulated": (simulated_world, (), ""),
+    "docker": (docker_world, (pytest.mark.integration,), "docker_networks"),
 }
-"""Name -> (maker, marks). A maker's runtime is not started yet; it removes what was made when it is left."""
+"""Name -> (maker, marks, fixture of the whole run). A maker's runtime is not started yet; it removes what was made when it is left."""
 
 
 @dataclass
@@ -261,10 +302,17 @@ BACKENDS: dict[str, BackendMaker] = {
 """Name -> maker of a backend that is ready over a runtime that is not started yet."""
 
 
-@pytest.fixture(params=[pytest.param(name, marks=marks) for name, (_, marks) in RUNTIMES.items()])
+def runtime_of(request: pytest.FixtureRequest, name: str, directory: Path) -> AbstractAsyncContextManager[RuntimeWorld]:
+    maker, _, shared = RUNTIMES[name]
+    if shared:
+        request.getfixturevalue(shared)
+    return maker(directory)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=marks) for name, (_, marks, _) in RUNTIMES.items()])
 async def runtime_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RuntimeWorld]:
     """A started runtime, for tests of the runtime alone."""
-    async with RUNTIMES[request.param][0](tmp_path) as world:
+    async with runtime_of(request, request.param, tmp_path) as world:
         await world.runtime.start([world.zone])
         try:
             yield world
@@ -277,15 +325,16 @@ async def runtime_world(request: pytest.FixtureRequest, tmp_path: Path) -> Async
 @pytest.fixture(
     params=[
         pytest.param((backend, runtime), marks=marks, id=f"{backend}-{runtime}")
+        for runtime, (_, marks, _) in RUNTIMES.items()
         for backend in BACKENDS
-        for runtime, (_, marks) in RUNTIMES.items()
+        if (backend, runtime) != ("remote", "docker")  # the line's behaviour does not depend on what is below it
     ]
 )
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BackendWorld]:
     """A backend that is ready and watched."""
     backend_name, runtime_name = request.param
     async with AsyncExitStack() as stack:
-        below = await stack.enter_async_context(RUNTIMES[runtime_name][0](tmp_path))
+        below = await stack.enter_async_context(runtime_of(request, runtime_name, tmp_path))
         backend = await stack.enter_async_context(BACKENDS[backend_name](below, tmp_path, SystemClock()))
         made = BackendWorld(backend, below)
         follower = asyncio.get_running_loop().create_task(made.follow())
