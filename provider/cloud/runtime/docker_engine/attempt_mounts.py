@@ -42,10 +42,16 @@ class AttemptMounts:
         self._store = store
 
     def prepare(self, spec: RunSpec) -> Prepared:
-        """Return the binds of an attempt, good until `finish`. RuntimeFault CONFIG, MOUNT; nothing is left then."""
+        """Return the binds of an attempt, good until `finish`.
+
+        RuntimeFault CONFIG, MOUNT, CREATE if the instance has no sandbox; nothing is left then.
+        """
+        root = self._store.directory(spec.uid)
+        if not root.is_dir():
+            raise RuntimeFault(FaultKind.CREATE, f"instance {spec.uid} has no sandbox")
         prepared = Prepared([], [])
         try:
-            self._bind(self._store.directory(spec.uid), spec, prepared)
+            self._bind(root, spec, prepared)
         except BaseException as error:
             self.finish(prepared)
             if isinstance(error, OSError):
