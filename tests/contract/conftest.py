@@ -205,7 +205,6 @@ class BackendWorld:
     ) -> InstanceRequest:
         """A request whose app containers run so long and exit so."""
         uid = new_uid()
-        self.below.mine.append(uid)
         given = {"name": f"pod-{uid}", "namespace": "contract", "cpu": 100, "memory": 16 << 20, "grace": 2.0, **fields}
         return InstanceRequest(
             uid=uid,
@@ -254,6 +253,14 @@ class BackendWorld:
             assert await session.wait() == 0, said
         await session.close()
         return said
+
+    async def end_all(self) -> None:
+        """End what a test has left: nothing may be in the middle of its making when the backend goes."""
+        left = [one.uid for one in await self.backend.describe_instances() if not one.released]
+        for uid in left:
+            await self.backend.delete_instance(uid, 0)
+        for uid in left:
+            await self.until_instance(uid, lambda instance: instance.released)
 
     def notices(self, uid: PodUid) -> list[Notice]:
         return [c for c in self.changes if isinstance(c, Notice) and c.uid == uid]
@@ -341,8 +348,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         try:
             await made.until(lambda: bool(made.changes))
             yield made
+            await made.end_all()
         finally:
             follower.cancel()
             await asyncio.gather(follower, return_exceptions=True)
-            for uid in below.mine:
-                await below.runtime.remove_instance(uid)
