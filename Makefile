@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo proto check test test-unit test-integration test-e2e lock clean
+.PHONY: help venv demo bench proto check test test-unit test-integration test-e2e lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -42,6 +42,9 @@ test-e2e: venv ## the whole system: upstream's example workflows, kubectl and ar
 	@$(BIN)/python -m provider.cluster.prepare
 	@echo "==> end-to-end tests"
 	@$(BIN)/pytest -q -m e2e tests/e2e
+
+bench: venv ## measure against raw Docker calls, interleaved; ROUNDS, PODS, SIMULATED
+	@$(BIN)/python -m tests.bench --rounds $(or $(ROUNDS),3) --pods $(or $(PODS),60) --simulated $(or $(SIMULATED),1000)
 
 lock: venv ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/pip install -q uv

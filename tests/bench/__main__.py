@@ -6,5 +6,150 @@ simulated runtime is measured at the end: 1,000 pods, through the same API serve
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import os
+import subprocess
+import tempfile
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provider.clock import SystemClock
+from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cluster.down import take_down
+from provider.cluster.installation import Installation
+from provider.cluster.local_up import up_local
+from provider.cluster.steps import Steps
+from provider.config.load import load
+from provider.kube.client import HttpKubeApi
+from tests.bench import pods, raw_docker
+from tests.bench.measure import usage
+from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows
+from tests.bench.simulated import SimulatedProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiodocker import Docker
+
+    from provider.clock import Clock
+    from tests.bench.measure import Burst
+
 NAME = "zlbench"
 RAW_IN_FLIGHT = 4
+"""As many as zonelet starts at a time (runtime.docker.startsInFlight)."""
+IDLE_SECONDS = 60.0
+
+
+async def bench(rounds: int, count: int, simulated: int) -> str:
+    """Run everything and return the tables."""
+    clock = SystemClock()
+    with tempfile.TemporaryDirectory(prefix="zonelet-bench-") as directory:
+        installation = Installation(NAME, Path(directory) / "state", clock)
+        async with cluster(installation) as api:
+            own, raw = await docker_rounds(installation, api, rounds, count)
+            idle = await idle_cpu(installation, clock)
+            found, rss_before = await simulated_run(installation, api, clock, simulated)
+    taken = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {os.cpu_count()} cores, profile `plain`"
+    tables = [
+        f"{taken}; {rounds} rounds of {count} pods on each side, interleaved.",
+        markdown(("burst of one-container pods", "zonelet", "raw Docker", "ratio"), docker_rows(own, raw)),
+        markdown(("simulated runtime", "zonelet"), simulated_rows(found, rss_before)),
+        markdown(("nothing to do", "zonelet"), idle_rows(idle, IDLE_SECONDS)),
+    ]
+    return "\n\n".join(tables)
+
+
+@asynccontextmanager
+async def cluster(installation: Installation) -> AsyncIterator[HttpKubeApi]:
+    """Bring up a cluster without Argo and its provider on the Docker engine; take it down again."""
+    await up_local(installation, Steps(), argo=False)
+    try:
+        api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
+        try:
+            yield api
+        finally:
+            await api.close()
+    finally:
+        await take_down(installation, Steps())
+
+
+async def docker_rounds(
+    installation: Installation, api: HttpKubeApi, rounds: int, count: int
+) -> tuple[list[Burst], list[Burst]]:
+    """Alternate between both; return the bursts of zonelet and of raw Docker."""
+    pid = pid_of(installation)
+    own, raw = [], []
+    async with open_client("") as client, pods.running(api, "template") as uid:
+        template = await template_of(client, uid)
+        await pods.burst(api, [f"warm-{index}" for index in range(8)], pid)
+        for number in range(rounds):
+            addresses = free_addresses(installation, template.address, count)
+            raw.append(await raw_docker.burst(client, template, addresses, RAW_IN_FLIGHT))
+            own.append(await pods.burst(api, [f"pod-{number}-{index}" for index in range(count)], pid))
+            print(f"round {number + 1}: zonelet {own[-1].rate:.2f} pods/s, raw Docker {raw[-1].rate:.2f}")
+    return own, raw
+
+
+def pid_of(installation: Installation) -> int:
+    """Return the provider's pid."""
+    pid = installation.provider.pid()
+    if pid is None:
+        raise RuntimeError(f"the provider is not running: read {installation.provider.log}")
+    return pid
+
+
+async def idle_cpu(installation: Installation, clock: Clock) -> float:
+    """Return the CPU seconds of the provider in IDLE_SECONDS, with three nodes and no pod."""
+    pid = pid_of(installation)
+    before = usage(pid)
+    await clock.sleep(IDLE_SECONDS)
+    return usage(pid).cpu - before.cpu
+
+
+async def template_of(client: Docker, uid: str) -> raw_docker.Template:
+    """Return the bodies that the peer makes, from a pod that zonelet made and that stays while they are used."""
+    found = await client.containers.list(filters={"label": [f"dev.zonelet.uid={uid}"]})
+    shown = [await each.show() for each in found]
+    sandbox = next(each for each in shown if each["NetworkSettings"]["Networks"])
+    (main,) = [each for each in shown if each is not sandbox]
+    return raw_docker.Template(sandbox, main)
+
+
+def free_addresses(installation: Installation, used: str, count: int) -> list[str]:
+    """Return addresses of the block that has `used`, to which zonelet, which begins at the low end, does not come."""
+    zones = load(installation.provider_config).zones
+    blocks = [ip_network(switch.cidr) for zone in zones for switch in zone.v_switches]
+    block = next(each for each in blocks if ip_address(used) in each)
+    return [str(block[block.num_addresses // 2 + index]) for index in range(count)]
+
+
+async def simulated_run(installation: Installation, api: HttpKubeApi, clock: Clock, count: int) -> tuple[Burst, int]:
+    """Return the figures of `count` pods on simulated instances, and the provider's resident bytes before."""
+    provider = SimulatedProvider(installation)
+    async with provider.running(api, clock) as pid:
+        before = usage(pid)
+        return await pods.burst(api, [f"sim-{index}" for index in range(count)], pid, provider.selector), before.rss
+
+
+def commit() -> str:
+    """Return the commit of the tree, with a star when it has changes."""
+    run = ["git", "describe", "--always", "--dirty=*", "--exclude=*"]
+    return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pods", type=int, default=60)
+    parser.add_argument("--simulated", type=int, default=1000)
+    given = parser.parse_args()
+    print(asyncio.run(bench(given.rounds, given.pods, given.simulated)))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,11 +17,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Burst:
-    """`latencies`: seconds from each pod's creation to Running; `window`: from the first creation to the last Running."""
+    """`latencies`: seconds from each pod's creation to Running; `window`: from the first creation to the last Running.
+
+    `cpu` and `rss`: seconds that the provider used in the window, and its resident bytes at the end of it.
+    """
 
     latencies: Sequence[float]
     window: float
     removal: float
+    cpu: float = 0.0
+    rss: int = 0
 
     @property
     def rate(self) -> float:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from aiodocker.exceptions import DockerError
 
 from tests.bench.measure import Burst
 
@@ -27,7 +30,8 @@ class Template:
     def __init__(self, sandbox: dict[str, Any], container: dict[str, Any]) -> None:
         self._sandbox = sandbox
         self._container = container
-        (self.network,) = sandbox["NetworkSettings"]["Networks"]
+        ((self.network, endpoint),) = sandbox["NetworkSettings"]["Networks"].items()
+        self.address: str = endpoint["IPAddress"]
 
     def sandbox(self, address: str) -> dict[str, Any]:
         """Return the body of a sandbox at the address."""
@@ -53,7 +57,7 @@ async def burst(client: Docker, template: Template, addresses: Sequence[str], in
     """Start one pair for each address, at most `in_flight` at a time; remove all of them again."""
     names = [(f"zlbench-{index}-sandbox", f"zlbench-{index}-main", address) for index, address in enumerate(addresses)]
     gate = asyncio.Semaphore(in_flight)
-    begun = time.monotonic()  # noqa: TID251 - a stopwatch
+    begun = time.monotonic()
 
     async def start(sandbox: str, main: str, address: str) -> float:
         async with gate:
@@ -61,19 +65,22 @@ async def burst(client: Docker, template: Template, addresses: Sequence[str], in
             await first.start()
             second = await client.containers.create(template.container(sandbox), name=main)
             await second.start()
-        return time.monotonic() - begun  # noqa: TID251 - a stopwatch
+        return time.monotonic() - begun
 
     async def remove(sandbox: str, main: str, _address: str) -> None:
         async with gate:
             for name in (main, sandbox):
-                await client.containers.container(name).delete(force=True, v=True)
+                with suppress(DockerError):  # it may not have come so far
+                    await client.containers.container(name).delete(force=True, v=True)
 
-    async with asyncio.TaskGroup() as group:
-        starts = [group.create_task(start(*each)) for each in names]
-    window = time.monotonic() - begun  # noqa: TID251 - a stopwatch
-    begun_removal = time.monotonic()  # noqa: TID251 - a stopwatch
-    async with asyncio.TaskGroup() as group:
-        for each in names:
-            group.create_task(remove(*each))
-    removal = time.monotonic() - begun_removal  # noqa: TID251 - a stopwatch
+    try:
+        async with asyncio.TaskGroup() as group:
+            starts = [group.create_task(start(*each)) for each in names]
+        window = time.monotonic() - begun
+    finally:
+        begun_removal = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for each in names:
+                group.create_task(remove(*each))
+        removal = time.monotonic() - begun_removal
     return Burst([task.result() for task in starts], window, removal)

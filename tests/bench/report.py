@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.bench.measure import middle
@@ -15,21 +14,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """1,000 pods on the simulated runtime: seconds to the last Running, the provider's CPU seconds, resident bytes."""
-
-    pods: int
-    window: float
-    p50: float
-    cpu: float
-    rss_before: int
-    rss_after: int
-
-
-def docker_rows(own: Sequence[Burst], raw: Sequence[Burst], cpu: Sequence[float]) -> list[tuple[str, str, str, str]]:
-    """Return rows (figure, zonelet, raw Docker, ratio); medians over the rounds. `cpu`: seconds of the provider a round."""
-    pods = len(own[0].latencies)
+def docker_rows(own: Sequence[Burst], raw: Sequence[Burst]) -> list[tuple[str, str, str, str]]:
+    """Return rows (figure, zonelet, raw Docker, ratio); medians over the rounds."""
     rows = [
         ("pods/s", middle(own, "rate"), middle(raw, "rate")),
         ("p50 to Running, s", middle(own, "p50"), middle(raw, "p50")),
@@ -37,19 +23,26 @@ def docker_rows(own: Sequence[Burst], raw: Sequence[Burst], cpu: Sequence[float]
         ("removal of all, s", middle(own, "removal"), middle(raw, "removal")),
     ]
     table = [(name, f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.2f}") for name, ours, theirs in rows]
-    per_pod = 1000 * sorted(cpu)[len(cpu) // 2] / pods
+    per_pod = 1000 * middle(own, "cpu") / len(own[0].latencies)
     return [*table, ("provider CPU per pod, ms", f"{per_pod:.1f}", "-", "-")]
 
 
-def simulated_rows(found: Simulated) -> list[tuple[str, str]]:
-    """Return rows (figure, value)."""
+def simulated_rows(found: Burst, rss_before: int) -> list[tuple[str, str]]:
+    """Return rows (figure, value); `rss_before` in bytes, with no pod."""
+    count = len(found.latencies)
     return [
-        (f"{found.pods} pods to Running, s", f"{found.window:.1f}"),
-        ("pods/s", f"{found.pods / found.window:.0f}"),
+        (f"{count} pods to Running, s", f"{found.window:.1f}"),
+        ("pods/s", f"{found.rate:.0f}"),
         ("p50 to Running, s", f"{found.p50:.1f}"),
-        ("provider CPU per pod, ms", f"{1000 * found.cpu / found.pods:.2f}"),
-        ("provider RSS, MiB (before, after)", f"{found.rss_before / MIB:.0f}, {found.rss_after / MIB:.0f}"),
+        ("removal of all, s", f"{found.removal:.1f}"),
+        ("provider CPU per pod, ms", f"{1000 * found.cpu / count:.2f}"),
+        ("provider RSS, MiB: before, with all pods", f"{rss_before / MIB:.0f}, {found.rss / MIB:.0f}"),
     ]
+
+
+def idle_rows(cpu: float, seconds: float) -> list[tuple[str, str]]:
+    """Return rows (figure, value) of a provider that has nothing to do; `cpu` seconds in `seconds`."""
+    return [("idle provider with 3 nodes, % of a core", f"{100 * cpu / seconds:.2f}")]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
