@@ -1,7 +1,7 @@
 """One installation for all e2e tests, brought up by the code of `zonelet up`; nothing of it may be left at the end.
 
 ZONELET_E2E_KEEP=1 (for work on the tests themselves) uses the installation `e2e` of ZONELET_STATE_DIR, which has to be
-up already, and leaves it up.
+up already, and leaves it up. ZONELET_E2E_NAME is another name, where two runs share an engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from provider.kube.client import HttpKubeApi
 
-NAME = "e2e"
+NAME = os.environ.get("ZONELET_E2E_NAME", "e2e")
 LAB = pytest.StashKey[Lab]()
 
 

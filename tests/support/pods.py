@@ -73,11 +73,19 @@ def is_running(pod: Json) -> bool:
     return "running" in main_state(pod)
 
 
-async def events_of(api: HttpKubeApi, name: str) -> list[Json]:
-    """The pod's events."""
-    selector = {"fieldSelector": f"involvedObject.name={name}"}
-    listed: list[Json] = (await api.list("/api/v1/namespaces/default/events", selector))["items"]
-    return listed
+async def event_that(api: HttpKubeApi, pod: str, reason: str, begins: str = "", seconds: float = 60) -> Json:
+    """Wait for an event of the pod with this reason whose message begins so; TimeoutError tells what there was."""
+    deadline = CLOCK.now() + seconds
+    while True:
+        selector = {"fieldSelector": f"involvedObject.name={pod}"}
+        listed: list[Json] = (await api.list("/api/v1/namespaces/default/events", selector))["items"]
+        for each in listed:
+            if each["reason"] == reason and each["message"].startswith(begins):
+                return each
+        if CLOCK.now() > deadline:
+            told = [(each["reason"], each["message"]) for each in listed]
+            raise TimeoutError(f"no event {reason} {begins} of pod {pod} after {seconds:.0f} s: {told}")
+        await CLOCK.sleep(0.3)
 
 
 def restarts(pod: Json) -> int:
