@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -67,7 +68,7 @@ async def run_provider(options: Options) -> None:
     it before it begins; after that an API server or engine that is away is waited for.
     """
     clock, random = SystemClock(), Random()  # noqa: S311 - jitter, no secret
-    with _exclusive(options.state):
+    with _exclusive(options.config.name, options.state):
         api = await HttpKubeApi.from_environment(options.kubeconfig)
         try:
             async with (
@@ -90,17 +91,28 @@ async def run_provider(options: Options) -> None:
 
 
 @contextmanager
-def _exclusive(state: Path) -> Iterator[None]:
-    """Hold the installation's lock: two providers would act on the same containers."""
+def _exclusive(name: str, state: Path) -> Iterator[None]:
+    """Hold the installation: two providers would act on the same containers.
+
+    The state directory is held by a file lock. The name, by which the engine's objects are known, by an abstract
+    socket of this machine: another state directory does not make another installation.
+    """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = state / "provider.lock"
-    with path.open("w") as file:
+    with path.open("w") as file, socket.socket(socket.AF_UNIX) as holder:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartError(
                 f"another provider serves this installation already (it holds {path}); end it, or give this one "
                 "another --name"
+            ) from None
+        try:
+            holder.bind(f"\0zonelet-provider/{name}")
+        except OSError:
+            raise StartError(
+                f"another provider of this machine serves an installation {name} already, from another state directory "
+                f"than {state}; end it, or give this one another --name"
             ) from None
         yield
 

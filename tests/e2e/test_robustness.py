@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from provider.clock import SystemClock
 from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.labels import INSTALLATION
 from provider.cloud.runtime.docker_engine.naming import container_name, gateway_name
 from provider.cloud.runtime.docker_engine.network_namespace import listening_socket
 from provider.cluster.local_up import up_local
@@ -264,6 +266,27 @@ async def test_a_second_provider_of_the_installation_is_refused(lab: Lab) -> Non
     assert text.count("\n") == 1
     assert "another provider serves this installation already" in text
     assert pid_of(lab, "provider")
+
+
+async def test_a_block_that_is_on_another_network_of_the_engine_is_refused(lab: Lab, tmp_path: Path) -> None:
+    async with open_client() as client:
+        foreign = await client.networks.create({"Name": f"{NAME}-foreign", "CheckDuplicate": True})
+        try:
+            subnet = (await foreign.show())["IPAM"]["Config"][0]["Subnet"]
+            config = tmp_path / "clash.yaml"
+            zone = {"name": "zone-a", "vSwitches": [{"cidr": subnet}]}
+            config.write_text(
+                yaml.safe_dump({"name": f"{NAME}-2", "stateDir": str(tmp_path / "state"), "zones": [zone]})
+            )
+            code, text = await run_command(lab, config)
+            assert code == 1
+            assert f"{subnet} clashes with {subnet} of " in text
+            assert f"{NAME}-foreign" in text
+            assert "Traceback" not in text
+            rows = await client.networks.list(filters={"label": [f"{INSTALLATION}={NAME}-2"]})
+            assert rows == [], "nothing was made"
+        finally:
+            await foreign.delete()
 
 
 async def run_command(lab: Lab, config: Path) -> tuple[int, str]:
