@@ -11,6 +11,7 @@ class SeenContainer(Struct, frozen=True, omit_defaults=True, kw_only=True):
     name: str
     attempt: int
     container_id: str
+    """`<runtime>://<its ID>`."""
     running: bool = False
     exited: bool = False
     started_at: float | None = None

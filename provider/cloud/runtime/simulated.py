@@ -150,7 +150,7 @@ class SimulatedRuntime:
         delay, duration, exit_code = self._plan(spec)
         key = (spec.container.name, spec.attempt)
         text = f"{spec.uid}/{spec.container.name}/{spec.attempt}"
-        attempt = instance.attempts.setdefault(key, _Attempt(spec, sha256(text.encode()).hexdigest()))
+        attempt = instance.attempts.setdefault(key, _Attempt(spec, f"simulated://{sha256(text.encode()).hexdigest()}"))
         if attempt.started_at is None and attempt.ends_at is None:
             if delay > 0:
                 await self._clock.sleep(delay)

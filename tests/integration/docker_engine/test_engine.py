@@ -75,7 +75,7 @@ async def test_life_of_a_sandbox_and_a_container(client: Docker, installation: s
     labels = decode(inspected["Config"]["Labels"], installation)
     assert isinstance(labels, ContainerLabels)
     seen = seen_container(inspected, labels)
-    assert (seen.exited, seen.exit_code, seen.container_id) == (True, 7, made)
+    assert (seen.exited, seen.exit_code, seen.container_id) == (True, 7, f"docker://{made}")
     assert len(await engine.relist()) == 2
     for name in (pause, main, pause, main):
         await engine.remove(name)

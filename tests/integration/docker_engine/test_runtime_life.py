@@ -89,7 +89,7 @@ async def test_a_container_that_was_only_created_is_started(
     await runtime.create_sandbox(sandbox_spec())
     spec = shell("sleep 600", mounts=())
     running = await runtime.start_container(spec)
-    config = await Engine(client, installation).inspect(running.container_id)
+    config = await Engine(client, installation).inspect(running.container_id.removeprefix("docker://"))
     assert config is not None
     await runtime.remove_container(UID, "main", 0)
     created = {key: config["Config"][key] for key in ("Image", "Cmd", "Entrypoint", "Labels")}
@@ -97,7 +97,7 @@ async def test_a_container_that_was_only_created_is_started(
     (only,) = (await seen(runtime)).containers
     assert (only.running, only.exited, only.started_at) == (False, False, None)
     again = await runtime.start_container(spec)
-    assert (again.container_id, again.running) == (made, True)
+    assert (again.container_id, again.running) == (f"docker://{made}", True)
 
 
 async def test_leftovers_are_told_and_removed(

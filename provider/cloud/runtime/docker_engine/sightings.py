@@ -182,6 +182,6 @@ class Sightings:
         if not data and labels.fallback_to_logs and seen.exit_code != 0:
             options = LogOptions(tail=_MESSAGE_LINES)
             tty = bool(inspected["Config"]["Tty"])
-            logs = read_logs(self._engine.client, seen.container_id, options, tty=tty)
+            logs = read_logs(self._engine.client, inspected["Id"], options, tty=tty)
             data = b"".join([piece async for piece in logs])[-_MESSAGE_BYTES:]
         return data.decode(errors="replace")

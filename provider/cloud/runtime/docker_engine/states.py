@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.docker_engine.labels import ContainerLabels
 
 START_ERROR_EXIT_CODE = 128
+SCHEME = "docker://"
+"""What Kubernetes wants before the ID in `containerID`: the runtime's name."""
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -41,7 +44,7 @@ def seen_container(inspected: Mapping[str, Any], labels: ContainerLabels, messag
     return SeenContainer(
         name=labels.container,
         attempt=labels.attempt,
-        container_id=inspected["Id"],
+        container_id=SCHEME + inspected["Id"],
         running=running,
         exited=exited,
         started_at=started,

@@ -35,7 +35,7 @@ def see(status: str, *, started: str = NEVER, finished: str = NEVER, message: st
 def test_created_is_neither_running_nor_exited() -> None:
     seen = see("created")
     assert (seen.running, seen.exited, seen.started_at, seen.finished_at) == (False, False, None, None)
-    assert (seen.name, seen.attempt, seen.container_id, seen.image) == ("main", 2, "abc", "busybox:1")
+    assert (seen.name, seen.attempt, seen.container_id, seen.image) == ("main", 2, "docker://abc", "busybox:1")
     assert seen.image_id == "sha256:1"
 
 
