@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from provider.kube.client import HttpKubeApi
 
-NAME = os.environ.get("ZONELET_E2E_NAME", "e2e")
+NAME = os.environ.get("ZONELET_E2E_NAME") or f"e2e-{os.getpid()}"
+"""One of its own for each run: two providers of the same name on one engine take each other's pods for orphans."""
+KEPT = "e2e"
+
 LAB = pytest.StashKey[Lab]()
 
 
@@ -59,7 +62,7 @@ async def _told(lab: Lab) -> str:
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The installation, up with Argo; taken down at the end."""
     if os.environ.get("ZONELET_E2E_KEEP"):
-        kept = Installation.find(NAME, SystemClock())
+        kept = Installation.find(KEPT, SystemClock())
         made = Lab(kept, Running(build_all(cache_root(), print), ()))
         request.session.stash[LAB] = made
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,32 @@ async def finished(api: KubeApi, lab: Lab, name: str, seconds: float) -> Json:
         return (workflow.get("status") or {}).get("phase") in FINISHED
 
     return await wait_for(api, f"{WORKFLOWS}/{name}", over, clock=lab.installation.clock, seconds=seconds)
+
+
+async def node_running(api: KubeApi, terminal: Terminal, name: str, display_name: str, seconds: float = 120.0) -> None:
+    """Wait until a node of the workflow is Running; TimeoutError after `seconds`."""
+
+    def runs(workflow: Json) -> bool:
+        nodes = (workflow.get("status") or {}).get("nodes") or {}
+        return any(each["displayName"] == display_name and each.get("phase") == "Running" for each in nodes.values())
+
+    clock = terminal.lab.installation.clock
+    await wait_for(api, f"{WORKFLOWS}/{name}", runs, clock=clock, seconds=seconds)
+
+
+async def first_labelled(api: KubeApi, selector: str, seconds: float) -> Json:
+    """Return the first workflow with the label; TimeoutError after `seconds`."""
+    query = {"labelSelector": selector}
+    async with asyncio.timeout(seconds):
+        listed = await api.list(WORKFLOWS, query)
+        found: list[Json] = listed["items"]
+        if found:
+            return found[0]
+        query["resourceVersion"] = listed["metadata"]["resourceVersion"]
+        async with aclosing(api.watch(WORKFLOWS, query, seconds)) as events:
+            async for event in events:
+                return event["object"]  # type: ignore[no-any-return]
+    raise TimeoutError(f"the watch for {selector} ended")
 
 
 async def pods_of_workflow(api: KubeApi, name: str) -> list[Json]:
