@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,8 +29,8 @@ def after_up(installation: Installation, running: Running) -> str:
             "  kubectl get nodes,pods -A -o wide",
             f"  argo submit --watch {examples}/dag-diamond.yaml",
             f"  argo submit --log {examples}/loops-maps.yaml",
-            f"  zonelet status{name}",
-            f"  zonelet down{name}      # removes all of it",
+            f"  {_zonelet()} status{name}",
+            f"  {_zonelet()} down{name}      # removes all of it",
         ]
     )
 
@@ -43,11 +46,20 @@ def after_joining(installation: Installation, nodes: Sequence[str]) -> str:
             "  kubectl certificate approve NAME",
             "The nodes have a taint; pods of a namespace get past it when it is labelled:",
             "  kubectl label namespace NAMESPACE zonelet.dev/virtual-nodes=enabled",
-            f"  zonelet status{_option(installation)}",
-            f"  zonelet down{_option(installation)}      # removes nodes, roles, containers and networks again",
+            f"  {_zonelet()} status{_option(installation)}",
+            f"  {_zonelet()} down{_option(installation)}      # removes nodes, roles, containers and networks again",
         ]
     )
 
 
 def _option(installation: Installation) -> str:
     return "" if installation.name == "zonelet" else f" --name {installation.name}"
+
+
+def _zonelet() -> str:
+    """Return how this shell calls the command: by name if it is on the PATH, else by the environment's own path."""
+    beside = Path(sys.executable).parent / "zonelet"
+    if shutil.which("zonelet") or not beside.exists():
+        return "zonelet"
+    here = Path.cwd()
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)
