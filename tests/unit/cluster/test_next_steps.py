@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from provider.clock import SystemClock
 from provider.cluster.installation import Installation
 from provider.cluster.next_steps import after_joining
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(("on_path", "called"), [(True, "  zonelet status"), (False, "  .venv/bin/zonelet status")])
