@@ -140,7 +140,7 @@ class FakeKubeApi:
         item = copy.deepcopy(self._held(path))
         uid = body.get("metadata", {}).get("uid")
         if uid is not None and uid != item["metadata"]["uid"]:
-            raise KubeError(409, "Conflict", "Precondition failed: UID in precondition")
+            raise KubeError(422, "Invalid", f'metadata.uid: Invalid value: "{uid}": field is immutable')
         change = {"status": body.get("status", {})} if place.sub == "status" else body
         if place.sub != "status":
             change = {key: value for key, value in change.items() if key != "status"}
