@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provider.cluster.manifests import documents
-from tests.support.argo import first_labelled, node_running
+from tests.support.argo import first_labelled, waits_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -152,13 +152,13 @@ async def by_cron(terminal: Terminal, api: KubeApi, file: str) -> str:
 
 async def resumed(terminal: Terminal, api: KubeApi, name: str) -> None:
     """Resume the workflow when it waits at its step `approve`."""
-    await node_running(api, terminal, name, "approve")
+    await waits_at(api, terminal, name, "approve")
     await terminal.argo("resume", name)
 
 
 async def told_and_resumed(terminal: Terminal, api: KubeApi, name: str) -> None:
     """Give the waiting step `approve` its output, then resume."""
-    await node_running(api, terminal, name, "approve")
+    await waits_at(api, terminal, name, "approve")
     await terminal.argo(
         "node", "set", name, "-p", "message=seen by a person", "--node-field-selector", "displayName=approve"
     )
@@ -167,7 +167,7 @@ async def told_and_resumed(terminal: Terminal, api: KubeApi, name: str) -> None:
 
 async def approved(terminal: Terminal, api: KubeApi, name: str) -> None:
     """Say YES at the step `approval`."""
-    await node_running(api, terminal, name, "approval")
+    await waits_at(api, terminal, name, "approval")
     await terminal.argo("node", "set", name, "-p", "approve=YES", "--node-field-selector", "displayName=approval")
     await terminal.argo("resume", name)
 

@@ -23,6 +23,7 @@ WORKFLOWS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 FINISHED = ("Succeeded", "Failed", "Error")
 _COMMAND_SECONDS = 60.0
+_QUIET_SECONDS = 3.0
 
 
 class CommandError(AssertionError):
@@ -130,6 +131,20 @@ async def node_running(api: KubeApi, terminal: Terminal, name: str, display_name
 
     clock = terminal.lab.installation.clock
     await wait_for(api, f"{WORKFLOWS}/{name}", runs, clock=clock, seconds=seconds)
+
+
+async def waits_at(api: KubeApi, terminal: Terminal, name: str, display_name: str) -> None:
+    """Wait until a suspended node is Running and the controller has left the workflow alone for a while.
+
+    Argo's controller loses a resume that falls into its own update of the workflow: it applies its update once more on
+    top, and does not look at the workflow again. A person is never that quick.
+    """
+    await node_running(api, terminal, name, display_name)
+    seen = ""
+    async with asyncio.timeout(60):
+        while (version := str((await api.get(f"{WORKFLOWS}/{name}"))["metadata"]["resourceVersion"])) != seen:
+            seen = version
+            await terminal.lab.installation.clock.sleep(_QUIET_SECONDS)
 
 
 async def first_labelled(api: KubeApi, selector: str, seconds: float) -> Json:
