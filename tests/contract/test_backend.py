@@ -27,7 +27,7 @@ from provider.model.instance import (
     Synced,
     VolumeMount,
 )
-from tests.contract.conftest import BackendWorld, container_status
+from tests.support.cloud_worlds import BackendWorld, container_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

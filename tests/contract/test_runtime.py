@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from provider.cloud.runtime.base import RunSpec, Seen, SeenContainer
-    from tests.contract.conftest import RuntimeWorld
+    from tests.support.cloud_worlds import RuntimeWorld
 
 UNKNOWN = PodUid("nobody")
 SECONDS = 20
