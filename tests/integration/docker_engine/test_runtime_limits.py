@@ -64,7 +64,9 @@ async def test_cgroups_of_the_installation_and_its_instances(
     seen = await runtime.inspect(UID)
     assert seen is not None
     quotas = {
-        one.name: read("cpu.cfs_quota_us", "cpu", "cpu.max", f"{root}/{UID}/{one.container_id.removeprefix('docker://')}").split()[0]
+        one.name: read(
+            "cpu.cfs_quota_us", "cpu", "cpu.max", f"{root}/{UID}/{one.container_id.removeprefix('docker://')}"
+        ).split()[0]
         for one in seen.containers
     }
     assert quotas == {"main": quota, "small": "10000"}
