@@ -42,7 +42,8 @@ _OWN_FILES = (
     "blocks.json",
 )
 _PROVIDERS = ("nodes", "instances", "logs", "run")
-_PROVIDERS_FILES = "journal.sqlite*"
+_PROVIDERS_FILES = ("journal.sqlite*", "provider.lock", "elastic.sock")
+_HOME = Path("/var/lib/zonelet")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ class Installation:
     @classmethod
     def find(cls, name: str, clock: Clock) -> Installation:
         """Return the installation at $ZONELET_STATE_DIR, else at /var/lib/zonelet/<name>."""
-        state = Path(os.environ.get("ZONELET_STATE_DIR") or Path("/var/lib/zonelet") / name)
+        state = Path(os.environ.get("ZONELET_STATE_DIR") or _HOME / name)
         return cls(name, state.absolute(), clock)
 
     @property
@@ -117,13 +118,15 @@ class Installation:
         """Remove what belongs to the installation; a file of somebody else keeps the directory."""
         for name in _OWN_FILES:
             (self.state / name).unlink(missing_ok=True)
-        for file in self.state.glob(_PROVIDERS_FILES):
-            file.unlink()
+        for pattern in _PROVIDERS_FILES:
+            for file in self.state.glob(pattern):
+                file.unlink()
         for name in _PROVIDERS:
             if (self.state / name).exists():
                 shutil.rmtree(self.state / name)
-        if self.state.exists() and not any(self.state.iterdir()):
-            self.state.rmdir()
+        for directory in (self.state, _HOME) if self.state.parent == _HOME else (self.state,):
+            if directory.exists() and not any(directory.iterdir()):
+                directory.rmdir()
 
 
 def python_module(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

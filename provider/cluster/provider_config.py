@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from provider.cluster.steps import SetupError
-from provider.config.load import ConfigError, load, parse
+from provider.config.load import ConfigError, load, parse, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,9 @@ def given_config(path: Path | None, name: str) -> tuple[ProviderConfig, Json]:
     """
     if path is None:
         return parse(""), {}
-    config = load(path)
-    document: Json = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    text = text_of(path)
+    config = parse(text)
+    document: Json = yaml.safe_load(text) or {}
     if "name" in document and config.name != name:
         raise SetupError(
             f"{path} is the configuration of the installation {config.name}",

@@ -53,11 +53,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def load(path: Path | str) -> ProviderConfig:
     """Return the configuration in a file; ConfigError for a file that cannot be read or used."""
+    return parse(text_of(path))
+
+
+def text_of(path: Path | str) -> str:
+    """Return the text of a file, which is read once: it may be a pipe. ConfigError when it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    return parse(text)
 
 
 def parse(text: str) -> ProviderConfig:
