@@ -191,7 +191,7 @@ class HttpKubeApi:
                     for line in filter(None, lines):
                         yield msgspec.json.decode(line)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise KubeError(0, type(error).__name__, str(error)) from error
+            raise _no_answer(error) from error
 
     async def _request(
         self,
@@ -246,7 +246,17 @@ async def _exchange(
             answer: Json = msgspec.json.decode(raw)
             return answer
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-        raise KubeError(0, type(error).__name__, str(error)) from error
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> KubeError:
+    """Return the error of a request that ended without a whole answer, in words for a log."""
+    text = str(error)
+    if isinstance(error, TimeoutError):
+        text = text or "no answer in time"
+    elif isinstance(error, aiohttp.ClientPayloadError):  # its own text is about transfer encodings
+        text = "the connection broke off in the middle of an answer"
+    return KubeError(0, type(error).__name__, text)
 
 
 def _failure(response: aiohttp.ClientResponse, raw: bytes) -> KubeError:

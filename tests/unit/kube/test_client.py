@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes_asyncio.client import Configuration
 
+from provider.kube import client as client_module
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.transport import Transport
 
@@ -24,6 +25,7 @@ class Server:
         self.seen: list[tuple[str, dict[str, str], str, Any]] = []
         self.answers: list[web.Response] = []
         self.chunks: list[bytes] = []
+        self.breaks_off = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.text()
@@ -35,6 +37,8 @@ class Server:
             await response.prepare(request)
             for chunk in self.chunks:
                 await response.write(chunk)
+            if self.breaks_off and request.transport is not None:
+                request.transport.abort()
             return response
         return self.answers.pop(0)
 
@@ -116,3 +120,13 @@ async def test_no_server_is_an_error_of_code_0() -> None:
         await client.get("/x")
     await client.close()
     assert caught.value.code == 0
+
+
+async def test_a_broken_connection_and_silence_are_told_in_words(server: Server, api: HttpKubeApi) -> None:
+    server.chunks, server.breaks_off = [b'{"type":"ADDED","object":{}}\n'], True
+    watch = api.watch("/x", {}, 5)
+    assert (await anext(watch))["type"] == "ADDED"
+    with pytest.raises(KubeError, match="the connection broke off") as caught:
+        await anext(watch)
+    assert caught.value.code == 0
+    assert client_module._no_answer(TimeoutError()).message == "no answer in time"

@@ -138,6 +138,9 @@ def faults(kind: FaultKind) -> Iterator[None]:
         raise RuntimeFault(FaultKind.UNAVAILABLE if away else kind, str(error.message)) from error
     except TimeoutError as error:
         raise RuntimeFault(FaultKind.UNAVAILABLE, "the Docker engine did not answer in time") from error
+    except aiohttp.ClientPayloadError as error:  # its own text is about transfer encodings
+        text = "the connection to the Docker engine broke off in the middle of an answer"
+        raise RuntimeFault(FaultKind.UNAVAILABLE, text) from error
     except (aiohttp.ClientError, OSError) as error:
         raise RuntimeFault(FaultKind.UNAVAILABLE, f"no answer from the Docker engine: {error}") from error
 
