@@ -260,6 +260,19 @@ async def test_an_engine_that_is_away_fails_no_pod(lab: Lab, api: HttpKubeApi, p
     assert used < 3, f"{used} s of CPU in 30 s of waiting"
 
 
+async def test_a_router_that_is_removed_is_made_again_and_serves(lab: Lab, api: HttpKubeApi) -> None:
+    node = lab.running.nodes[0]
+    pods = await started(api, shell_pod("here", "echo hello; exec sleep 1000", nodeName=node))
+    log = ProviderLog.of(lab)
+    async with open_client() as client:
+        await client.containers.container(gateway_name(NAME, "zone-a")).delete(force=True)
+    await log.says("kubelet.listening", node=node)
+    assert await pod_log(lab, "here") == "hello\n"
+    stayed = await api.get(f"{PODS}/here")
+    assert main_state(stayed) == main_state(pods["here"])
+    assert log.errors() == []
+
+
 async def test_a_second_provider_of_the_installation_is_refused(lab: Lab) -> None:
     code, text = await run_command(lab, lab.installation.provider_config)
     assert code == 1
