@@ -5,6 +5,7 @@ Gateways and networks count too: a test compares before and after, and what was 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -69,5 +70,5 @@ def _cgroups(top: str) -> set[str]:
     for root in host_hierarchies().all():
         for parent in (root / top, root / f"{top.replace('-', '_')}.slice"):
             if parent.is_dir():
-                found |= {str(path) for path in parent.rglob("*") if path.is_dir()}
+                found |= {path for path, _, _ in os.walk(parent) if path != str(parent)}  # others go while it is walked
     return found
