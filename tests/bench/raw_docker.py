@@ -57,6 +57,7 @@ async def burst(client: Docker, template: Template, addresses: Sequence[str], in
     """Start one pair for each address, at most `in_flight` at a time; remove all of them again."""
     names = [(f"zlbench-{index}-sandbox", f"zlbench-{index}-main", address) for index, address in enumerate(addresses)]
     gate = asyncio.Semaphore(in_flight)
+    leave = asyncio.Lock()  # engines before 23.0 lock up otherwise: see provider's network_turns
     begun = time.monotonic()
 
     async def start(sandbox: str, main: str, address: str) -> float:
@@ -69,9 +70,11 @@ async def burst(client: Docker, template: Template, addresses: Sequence[str], in
 
     async def remove(sandbox: str, main: str, _address: str) -> None:
         async with gate:
-            for name in (main, sandbox):
-                with suppress(DockerError):  # it may not have come so far
-                    await client.containers.container(name).delete(force=True, v=True)
+            with suppress(DockerError):  # it may not have come so far
+                await client.containers.container(main).delete(force=True, v=True)
+            async with leave:
+                with suppress(DockerError):
+                    await client.containers.container(sandbox).delete(force=True, v=True)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OLDEST_API = (1, 41)
 _ENDPOINT_MAC_API = (1, 44)
+_SOUND_LEAVES_API = (1, 42)
+"""23.0: see network_turns."""
 _MACHINE_ID = Path("/etc/machine-id")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DRIVERS = ("cgroupfs", "systemd")
@@ -43,6 +45,11 @@ class Host(Struct, frozen=True, kw_only=True):
     def mac_of_endpoint(self) -> bool:
         """Whether the engine takes MAC addresses of endpoints."""
         return self.api >= _ENDPOINT_MAC_API
+
+    @property
+    def leaves_one_by_one(self) -> bool:
+        """Whether the engine may lock up when containers leave a network at the same time (network_turns)."""
+        return self.api < _SOUND_LEAVES_API
 
     def cgroups(self, installation: str) -> Cgroups:
         """Return the cgroups as this engine's driver wants them. Blocking."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -11,14 +11,17 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.engine import Engine, first_fault
 from provider.cloud.runtime.docker_engine.host import look_at_host
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+from provider.cloud.runtime.docker_engine.network_turns import joins_another
 from provider.cloud.runtime.docker_engine.zone_networks import remove_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from aiodocker import Docker
 
     from provider.clock import Clock
+    from provider.cloud.runtime.docker_engine.host import Host
 
 _AT_ONCE = 8
 _CGROUP_TRIES, _CGROUP_PAUSE = 50, 0.1
@@ -38,8 +41,19 @@ async def remove_installation(client: Docker, installation: str, state_dir: Path
     engine does not let go of something; what could be removed is removed then.
     """
     engine = Engine(client, installation, clock)
+    host = await look_at_host(client, cpu_reserve=0, memory_share=1)
     containers = await engine.relist()
-    limit = asyncio.Semaphore(_AT_ONCE)
+    members = [row for row in containers if joins_another(row)]
+    owners = [row for row in containers if not joins_another(row)]
+    await _remove_containers(engine, members, _AT_ONCE)
+    await _remove_containers(engine, owners, 1 if host.leaves_one_by_one else _AT_ONCE)
+    await remove_networks(client, installation)
+    await _remove_cgroups(host, installation, clock)
+    return Removed(len(containers), await asyncio.to_thread(_remove_directories, state_dir))
+
+
+async def _remove_containers(engine: Engine, rows: Sequence[Mapping[str, Any]], at_once: int) -> None:
+    limit = asyncio.Semaphore(at_once)
 
     async def remove(container_id: str) -> None:
         async with limit:
@@ -47,13 +61,10 @@ async def remove_installation(client: Docker, installation: str, state_dir: Path
 
     try:
         async with asyncio.TaskGroup() as group:
-            for row in containers:
+            for row in rows:
                 group.create_task(remove(row["Id"]))
     except* RuntimeFault as faults:
         raise first_fault(faults) from None
-    await remove_networks(client, installation)
-    await _remove_cgroups(client, installation, clock)
-    return Removed(len(containers), await asyncio.to_thread(_remove_directories, state_dir))
 
 
 def _remove_directories(state_dir: Path) -> int:
@@ -64,8 +75,7 @@ def _remove_directories(state_dir: Path) -> int:
     return len(uids)
 
 
-async def _remove_cgroups(client: Docker, installation: str, clock: Clock) -> None:
-    host = await look_at_host(client, cpu_reserve=0, memory_share=1)
+async def _remove_cgroups(host: Host, installation: str, clock: Clock) -> None:
     cgroups = host.cgroups(installation)
     for _ in range(_CGROUP_TRIES):
         if await asyncio.to_thread(cgroups.remove_all):

@@ -144,6 +144,7 @@ class DockerRuntime:
             self._clock,
             pause_image=self._settings.pause_image,
             mac_of_endpoint=host.mac_of_endpoint,
+            leaves_one_by_one=host.leaves_one_by_one,
         )
         attempts = Attempts(
             self._engine,

@@ -11,6 +11,7 @@ from provider.cloud.runtime.docker_engine.container_config import sandbox_config
 from provider.cloud.runtime.docker_engine.engine import first_fault
 from provider.cloud.runtime.docker_engine.labels import uid_label
 from provider.cloud.runtime.docker_engine.naming import sandbox_name
+from provider.cloud.runtime.docker_engine.network_turns import NetworkTurns, joins_another
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ class Sandboxes:
         *,
         pause_image: str,
         mac_of_endpoint: bool,
+        leaves_one_by_one: bool,
     ) -> None:
         self._engine = engine
         self._installation = installation
@@ -51,14 +53,16 @@ class Sandboxes:
         self._clock = clock
         self._pause_image = pause_image
         self._mac_of_endpoint = mac_of_endpoint
+        self._turns = NetworkTurns(one_by_one=leaves_one_by_one)
 
     async def create(self, spec: SandboxSpec) -> None:
         """Make all of it, or find it. RuntimeFault SANDBOX, MOUNT, UNAVAILABLE."""
+        network = self._networks.network_of(spec.zone, spec.vswitch)
         config = sandbox_config(
             self._installation,
             spec,
             self._pause_image,
-            self._networks.network_of(spec.zone, spec.vswitch),
+            network,
             self._cgroups.parent(spec.uid),
             mac_of_endpoint=self._mac_of_endpoint,
         )
@@ -67,10 +71,12 @@ class Sandboxes:
         made = await self._engine.make(name, config, FaultKind.SANDBOX)
         status = "created" if made.inspected is None else made.inspected["State"]["Status"]
         if status == "dead":  # a removal that failed half-way
-            await self._engine.remove(made.id)
+            async with self._turns.leaving(network):
+                await self._engine.remove(made.id)
             made = await self._engine.make(name, config, FaultKind.SANDBOX)
         if status != "running":
-            await self._engine.start(made.id, FaultKind.SANDBOX)
+            async with self._turns.joining(network):
+                await self._engine.start(made.id, FaultKind.SANDBOX)
 
     def _prepare(self, spec: SandboxSpec) -> None:
         """Do what is to be done on the host. Blocking."""
@@ -82,21 +88,30 @@ class Sandboxes:
 
     async def release(self, uid: PodUid) -> None:
         """Remove pause container, cgroup and volumes. RuntimeFault REFUSED, UNAVAILABLE."""
-        await self._engine.remove(sandbox_name(self._installation, uid))
+        await self._remove_sandbox(uid)
         await self._remove_cgroup(uid)
         await self._on_host(self._store.release, uid)
 
     async def remove(self, uid: PodUid) -> None:
         """Remove everything. RuntimeFault REFUSED, UNAVAILABLE."""
         rows = await self._engine.relist(**uid_label(uid))
+        members = [row for row in rows if joins_another(row)]
         try:
             async with asyncio.TaskGroup() as group:
-                for row in rows:
+                for row in members:
                     group.create_task(self._engine.remove(row["Id"]))
         except* RuntimeFault as faults:
             raise first_fault(faults) from None
+        if len(members) < len(rows):
+            await self._remove_sandbox(uid)
         await self._remove_cgroup(uid)
         await self._on_host(self._store.remove, uid)
+
+    async def _remove_sandbox(self, uid: PodUid) -> None:
+        spec = await asyncio.to_thread(self._store.spec, uid)
+        network = "" if spec is None else self._networks.network_of(spec.zone, spec.vswitch)
+        async with self._turns.leaving(network):
+            await self._engine.remove(sandbox_name(self._installation, uid))
 
     async def _remove_cgroup(self, uid: PodUid) -> None:
         """Wait for its processes: a killed one may take a moment to leave."""

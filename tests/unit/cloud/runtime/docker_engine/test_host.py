@@ -26,8 +26,9 @@ def test_what_the_node_tells_of_its_engine() -> None:
     assert (host.engine.runtime, host.engine.os_image, host.engine.cpus) == ("docker://20.10.24", "Debian", 2)
     assert host.asked_at == 1795492800.5
     assert (host.cap, host.systemd, host.mac_of_endpoint) == (Limits(1500, 800), False, False)
+    assert host.leaves_one_by_one
     newer = read_host(VERSION | {"ApiVersion": "1.51"}, INFO | {"CgroupDriver": "systemd"}, 0.5, 0.8)
-    assert (newer.systemd, newer.mac_of_endpoint) == (True, True)
+    assert (newer.systemd, newer.mac_of_endpoint, newer.leaves_one_by_one) == (True, True, False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""How instances come to an engine and go, by what is asked of it at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provider.clock import SystemClock
+from provider.cloud.runtime.base import FaultKind, SandboxSpec
+from provider.cloud.runtime.docker_engine.engine import Made
+from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+from provider.cloud.runtime.docker_engine.sandboxes import Sandboxes
+from provider.model.ids import PodUid, VSwitchId, ZoneId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Network:
+    """Stands for the zones' networks: all sandboxes share one."""
+
+    def network_of(self, zone: ZoneId, vswitch: VSwitchId) -> str:
+        return "one"
+
+
+class NoCgroups:
+    def parent(self, uid: PodUid) -> str:
+        return ""
+
+    def make(self, uid: PodUid, limits: object) -> None:
+        return
+
+    def remove(self, uid: PodUid) -> bool:
+        return True
+
+
+class SlowEngine:
+    """An engine whose acts take a few turns of the loop; it notes which were under way together."""
+
+    def __init__(self) -> None:
+        self.under_way: list[str] = []
+        self.met: set[frozenset[str]] = set()
+
+    async def make(self, name: str, config: object, kind: FaultKind) -> Made:
+        return Made(name)
+
+    async def start(self, name: str, kind: FaultKind) -> None:
+        with self._noted("start"):
+            await self._turns()
+
+    async def remove(self, name: str) -> None:
+        with self._noted("remove member" if "-c_" in name else "remove sandbox"):
+            await self._turns()
+
+    async def relist(self, **labels: str) -> list[dict[str, Any]]:
+        """One sandbox and one container in it."""
+        return [
+            {"Id": "sandbox", "HostConfig": {"NetworkMode": "one"}},
+            {"Id": "name-c_main", "HostConfig": {"NetworkMode": "container:sandbox"}},
+        ]
+
+    async def _turns(self) -> None:
+        for _ in range(5):
+            await SystemClock().sleep(0)
+
+    @contextmanager
+    def _noted(self, act: str) -> Iterator[None]:
+        self.met |= {frozenset((act, other)) for other in self.under_way}
+        self.under_way.append(act)
+        yield
+        self.under_way.remove(act)
+
+
+def sandboxes(engine: Any, directory: Path, *, one_by_one: bool) -> Sandboxes:
+    cgroups: Any = NoCgroups()
+    networks: Any = Network()
+    return Sandboxes(
+        engine,
+        "name",
+        InstanceStore(directory),
+        cgroups,
+        networks,
+        SystemClock(),
+        pause_image="pause",
+        mac_of_endpoint=False,
+        leaves_one_by_one=one_by_one,
+    )
+
+
+def spec(number: int) -> SandboxSpec:
+    return SandboxSpec(
+        uid=PodUid(f"u-{number}"),
+        zone=ZoneId("zone-a"),
+        vswitch=VSwitchId("vsw-0"),
+        address=f"10.211.1.{number}",
+        name="pod",
+        namespace="default",
+        hostname="pod",
+    )
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_a_sandbox_leaves_its_network_alone_where_the_engine_would_lock_up(
+    tmp_path: Path, one_by_one: bool
+) -> None:
+    engine = SlowEngine()
+    made = sandboxes(engine, tmp_path, one_by_one=one_by_one)
+    for number in range(1, 5):
+        await made.create(spec(number))
+    engine.met.clear()
+    async with asyncio.TaskGroup() as group:
+        for number in (1, 2):
+            group.create_task(made.release(spec(number).uid))
+        for number in (3, 4):
+            group.create_task(made.remove(spec(number).uid))
+        for number in (5, 6, 7):
+            group.create_task(made.create(spec(number)))
+    harmful = {frozenset(("remove sandbox",)), frozenset(("remove sandbox", "start"))} & engine.met
+    assert bool(harmful) is not one_by_one
+    assert frozenset(("start",)) in engine.met
