@@ -38,6 +38,9 @@ class OneNetwork:
     def network_of(self, zone: ZoneId, vswitch: VSwitchId) -> str:
         return self.name
 
+    def node_address(self, zone: ZoneId) -> str | None:
+        return None
+
 
 @pytest.fixture
 async def client() -> AsyncIterator[Docker]:
