@@ -7,6 +7,7 @@ ever, and a refusal stays a refusal.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ class Engine:
         self.client = client
         self._installation = installation
         self._clock = SystemClock() if clock is None else clock
+        self._leaves = asyncio.Lock()
 
     async def create(self, name: str, config: Mapping[str, Any], kind: FaultKind = FaultKind.CREATE) -> str:
         """Return the ID of the container of this name, made now or before. RuntimeFault of `kind`."""
@@ -109,6 +111,11 @@ class Engine:
                 else:
                     return
             await self._clock.sleep(_BETWEEN)
+
+    async def remove_alone(self, name: str) -> None:
+        """Remove a container that shares its networks with others, while no other is removed so (network_turns)."""
+        async with self._leaves:
+            await self.remove(name)
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
         """Return the engine's full answer about a container, None for an unknown one."""

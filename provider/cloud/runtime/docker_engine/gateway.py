@@ -138,7 +138,7 @@ async def ensure_router(client: Docker, engine: Engine, spec: RouterSpec, networ
     """Return the zone's router, made now or before. RuntimeFault CONFIG, CREATE, SANDBOX, UNAVAILABLE."""
     inspected = await engine.inspect(spec.name)
     if inspected is not None and misfit(inspected, spec, networks):
-        await engine.remove(spec.name)
+        await engine.remove_alone(spec.name)
         inspected = None
     if inspected is None:
         inspected = await _make(client, engine, spec)
