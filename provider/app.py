@@ -9,9 +9,6 @@ Nothing here ends instances: a provider that stops, or is killed, leaves everyth
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import socket
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from random import Random  # noqa: TID251 - the composition root hands randomness out
@@ -21,6 +18,7 @@ import structlog
 
 from provider.clock import SystemClock
 from provider.cloud_side import open_cloud
+from provider.exclusive import hold
 from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kube.client import HttpKubeApi
 from provider.model.errors import CloudError
@@ -33,7 +31,7 @@ from provider.supervision import keep_running
 from provider.zone_node import Shared, ZoneNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provider.clock import Clock
@@ -64,11 +62,11 @@ class StartError(Exception):
 async def run_provider(options: Options) -> None:
     """Serve until cancelled.
 
-    StartError (in a group, if tasks run already), KubeConfigError, AddressClashError, RuntimeFault and CloudError end
-    it before it begins; after that an API server or engine that is away is waited for.
+    TakenError, StartError (in a group, if tasks run already), KubeConfigError, AddressClashError, RuntimeFault and
+    CloudError end it before it begins; after that an API server or engine that is away is waited for.
     """
     clock, random = SystemClock(), Random()  # noqa: S311 - jitter, no secret
-    with _exclusive(options.config.name, options.state):
+    with hold(options.config.name, options.state):
         api = await HttpKubeApi.from_environment(options.kubeconfig)
         try:
             async with (
@@ -88,33 +86,6 @@ async def run_provider(options: Options) -> None:
                 await keep_running("nodes", lambda: _serve_nodes(options, cloud, zones, api, clock, random), clock)
         finally:
             await api.close()
-
-
-@contextmanager
-def _exclusive(name: str, state: Path) -> Iterator[None]:
-    """Hold the installation: two providers would act on the same containers.
-
-    The state directory is held by a file lock. The name, by which the engine's objects are known, by an abstract
-    socket of this machine: another state directory does not make another installation.
-    """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = state / "provider.lock"
-    with path.open("w") as file, socket.socket(socket.AF_UNIX) as holder:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError(
-                f"another provider serves this installation already (it holds {path}); end it, or give this one "
-                "another --name"
-            ) from None
-        try:
-            holder.bind(f"\0zonelet-provider/{name}")
-        except OSError:
-            raise StartError(
-                f"another provider of this machine serves an installation {name} already, from another state directory "
-                f"than {state}; end it, or give this one another --name"
-            ) from None
-        yield
 
 
 async def _serve_api(backend: ElasticBackend, address: str) -> None:

@@ -85,6 +85,7 @@ def _why_not(error: BaseException) -> list[str] | None:
     from provider.app import StartError
     from provider.cloud.addresses.free_blocks import AddressClashError
     from provider.cloud.runtime.base import RuntimeFault
+    from provider.exclusive import TakenError
     from provider.kube.connection import KubeConfigError
     from provider.model.errors import CloudError
 
@@ -93,4 +94,5 @@ def _why_not(error: BaseException) -> list[str] | None:
         return None if None in told else [line for lines in told for line in lines or ()]
     if isinstance(error, AddressClashError):
         return list(error.mistakes)
-    return [str(error)] if isinstance(error, StartError | KubeConfigError | RuntimeFault | CloudError) else None
+    known = StartError | TakenError | KubeConfigError | RuntimeFault | CloudError
+    return [str(error)] if isinstance(error, known) else None

@@ -24,7 +24,12 @@ __all__ = ["take_down"]
 
 
 async def take_down(installation: Installation, steps: Steps) -> None:
-    """Remove the installation. SetupError when a part of it could not be removed; a second call goes on from there."""
+    """Remove the installation.
+
+    SetupError when another provider serves that name (nothing is done then), and when a part of it could not be
+    removed; a second call goes on from there.
+    """
+    installation.require_unserved()
     record = installation.record() or Record("local")
     left: list[SetupError] = []
     with steps.step("stop the provider"):

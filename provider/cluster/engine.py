@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -16,18 +17,19 @@ from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from docker import DockerClient
 
     from provider.clock import Clock
 
-__all__ = ["OLDEST_ENGINE", "engine_version", "ensure_engine", "open_engine"]
+__all__ = ["OLDEST_ENGINE", "engine_version", "ensure_engine", "forget_ended", "open_engine"]
 
 OLDEST_ENGINE = (20, 10)
 _START_SECONDS = 60.0
 _CALL_SECONDS = 300  # loading images takes long
 _INSTALL_SECONDS = 900.0
+_PID_FILES = {Path("/run/docker.pid"): "dockerd", Path("/run/docker/containerd/containerd.pid"): "containerd"}
+"""dockerd's own default places"""
 
 
 def open_engine(host: str = "", seconds: int = _CALL_SECONDS) -> DockerClient:
@@ -72,11 +74,30 @@ async def ensure_engine(state: Path, clock: Clock, report: Callable[[str], None]
         )
     if shutil.which("dockerd") is None:
         _install(state / "install-docker.log", report)
+    for file, program in _PID_FILES.items():
+        if forget_ended(file, program):
+            report(f"removing {file}, which names a process that is no {program}")
     report("starting dockerd")
     process = Process("dockerd", state)
     process.start(["dockerd"])
     await process.ready(clock, lambda: engine_version() is not None, _START_SECONDS)
     return engine_version() or "unknown"
+
+
+def forget_ended(pid_file: Path, program: str) -> bool:
+    """Remove the pid file of a program that was killed; return whether its pid is another program's by now.
+
+    dockerd takes any process of that number for a running one of its kind, and refuses to start.
+    """
+    try:
+        pid = int(pid_file.read_text())
+        command = Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False  # nobody has that number: dockerd sees so itself
+    if command == program:
+        return False
+    pid_file.unlink(missing_ok=True)
+    return True
 
 
 def _install(log: Path, report: Callable[[str], None]) -> None:

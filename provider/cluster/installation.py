@@ -27,6 +27,8 @@ import provider
 from provider.cluster.kube_context import KubeContext, context_name
 from provider.cluster.local import LocalCluster
 from provider.cluster.processes import Process
+from provider.cluster.steps import SetupError
+from provider.exclusive import is_held
 
 if TYPE_CHECKING:
     from provider.clock import Clock
@@ -100,6 +102,18 @@ class Installation:
             return msgspec.json.decode((self.state / "installation.json").read_bytes(), type=Record)
         except FileNotFoundError:
             return None
+
+    def require_unserved(self) -> None:
+        """Raise SetupError when a provider that this state directory did not start serves the installation's name.
+
+        Containers and networks are known by the name: what is undone or removed here would be that provider's.
+        """
+        if self.provider.pid() is None and is_held(self.name):
+            raise SetupError(
+                f"another provider of this machine serves an installation {self.name}",
+                f"it was not started by `zonelet up` with the state directory {self.state}",
+                "end it, or set ZONELET_STATE_DIR to its directory, or take another name: --name OTHER",
+            )
 
     def write_record(self, record: Record) -> None:
         """Write down what `down` must know, before anything is made."""

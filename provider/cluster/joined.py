@@ -52,6 +52,7 @@ async def join_cluster(installation: Installation, steps: Steps, *, config: Path
     chosen, given = given_config(config, installation.name)
     with exclusive(cache_root(), f"up-{installation.name}", steps.note):
         before = installation.record()
+        installation.require_unserved()
         api = await _connect(os.environ.get("KUBECONFIG"), None)
         try:
             connection = api.connection

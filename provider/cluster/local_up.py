@@ -78,6 +78,7 @@ async def up_local(
                 "one installation is in one cluster",
                 f"run: zonelet down --name {installation.name}, or: zonelet up --name OTHER",
             )
+        installation.require_unserved()
         running = _running(installation)
         try:
             up = await _bring_up(installation, steps, chosen, given)

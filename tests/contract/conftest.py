@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -28,9 +27,10 @@ from tests.support.cloud_worlds import (
     simulated_world,
     watched,
 )
+from tests.support.names import own_name
 
 ENGINE = "unix:///var/run/docker.sock"
-INSTALLATION = f"docker-contract-{uuid4().hex[:8]}"
+INSTALLATION = own_name("contract")
 
 
 @asynccontextmanager

@@ -21,13 +21,14 @@ from provider.cluster.processes import start_time
 from tests.support.argo import Terminal, story
 from tests.support.engine import objects_on_engine
 from tests.support.installation import Lab, installed
+from tests.support.names import own_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
     from provider.kube.client import HttpKubeApi
 
-NAME = os.environ.get("ZONELET_E2E_NAME") or f"e2e-{os.getpid()}"
+NAME = os.environ.get("ZONELET_E2E_NAME") or own_name("e2e")
 """One of its own for each run: two providers of the same name on one engine take each other's pods for orphans."""
 KEPT = "e2e"
 

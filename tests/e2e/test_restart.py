@@ -23,6 +23,7 @@ from provider.model.errors import CloudError
 from tests.support.engine_events import recorded
 from tests.support.footprint import footprint
 from tests.support.installation import installed
+from tests.support.names import own_name
 from tests.support.pods import PODS, exec_in, is_running, main_state, phase_is, pod_gone, pod_that, restarts, shell_pod
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CLOCK = SystemClock()
-NAME = "restart"
+NAME = own_name("restart")
 TASKS = 100
 
 

@@ -27,6 +27,7 @@ from provider.cluster.steps import Steps
 from tests.support.engine_events import recorded
 from tests.support.engine_proxy import engine_proxy
 from tests.support.installation import installed
+from tests.support.names import own_name
 from tests.support.pods import PODS, exec_in, is_running, main_state, phase_is, pod_gone, pod_that, restarts, shell_pod
 from tests.support.provider_log import ProviderLog, cpu_seconds
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 CLOCK = SystemClock()
-NAME = "restart-b"
+NAME = own_name("robust")
 NODES = "/api/v1/nodes"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 WAITS = "until test -e /go; do sleep 0.2; done; "

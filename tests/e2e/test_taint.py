@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from provider.cluster.manifests import wait_for
 from tests.support.argo import Terminal, finished, pods_of_workflow, story
 from tests.support.installation import installed
+from tests.support.names import own_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ TAINT = "virtual-kubelet.io/provider"
 @pytest.fixture(scope="module")
 def tainted() -> Iterator[Lab]:
     """An installation of its own: a restart with another configuration would leave Argo's pods where they are."""
-    with installed(f"taint-{os.getpid()}", config={"node": {"taint": "NoSchedule"}}) as lab:
+    with installed(own_name("taint"), config={"node": {"taint": "NoSchedule"}}) as lab:
         yield lab
 
 

@@ -1,10 +1,10 @@
 """An installation for a test: brought up and taken down by the code of `zonelet up` and `zonelet down`.
 
-    with installed("restart") as lab:                    # everything, stock Argo included
-    with installed("robust", argo=False, config={...}):  # without Argo, with a configuration of the test's own
+    with installed(own_name("restart")) as lab:                    # everything, stock Argo included
+    with installed(own_name("robust"), argo=False, config={...}):  # without Argo, with a configuration of the test's own
 
-`config` is a ProviderConfig document; what it does not say has the defaults of `up`. The state directory is a new one
-below /tmp (a Unix socket's path has 107 bytes at most), and nothing is written to the user's kubeconfig.
+`config` is a ProviderConfig document; what it does not say has the defaults of `up`. The state directory is a new one,
+and nothing is written to the user's kubeconfig.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from provider.cluster.local_up import up_local
 from provider.cluster.steps import Steps
 from provider.kube.client import HttpKubeApi
 from provider.rpc.client import RemoteBackend
+from tests.support.leftovers import STATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -63,7 +64,7 @@ class Lab:
 @contextmanager
 def installed(name: str, *, argo: bool = True, config: Mapping[str, Any] | None = None) -> Iterator[Lab]:
     """Bring an installation up, and take it down whatever happened; the logs are kept below the cache directory."""
-    state = Path(tempfile.mkdtemp(prefix=f"zl-{name}-", dir="/tmp"))
+    state = Path(tempfile.mkdtemp(prefix=f"zl-{name}-", dir=STATES))
     installation = Installation(name, state / "state", SystemClock())
     file = None
     if config is not None:

@@ -1,7 +1,6 @@
 """A DockerRuntime on the machine's real engine, on one plain network, with everything of it gone afterwards."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.capacity import Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import ContainerSpec
+from tests.support.names import own_name
 
 SUBNET, GATEWAY = "10.213.100.0/24", "10.213.100.1"
 ZONE = ZoneId("zone-a")
@@ -50,7 +50,7 @@ async def client() -> AsyncIterator[Docker]:
 
 @pytest.fixture
 async def plain_network(client: Docker) -> AsyncIterator[str]:
-    name = f"docker-{uuid.uuid4().hex[:8]}"
+    name = own_name("docker")
     pool = {"Subnet": SUBNET, "Gateway": GATEWAY}
     network = await client.networks.create({"Name": name, "Driver": "bridge", "IPAM": {"Config": [pool]}})
     yield name

@@ -1,6 +1,5 @@
 """A sandbox at a fixed address with a container that joins it, on a real engine, and nothing left afterwards."""
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +13,7 @@ from provider.cloud.runtime.docker_engine.naming import container_name, sandbox_
 from provider.cloud.runtime.docker_engine.states import seen_container
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import ContainerSpec
+from tests.support.names import own_name
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +29,7 @@ async def client() -> AsyncIterator[Docker]:
 
 @pytest.fixture
 async def installation(client: Docker) -> AsyncIterator[str]:
-    name = f"zltest-{uuid.uuid4().hex[:8]}"
+    name = own_name("engine")
     pool = {"Subnet": "10.213.77.0/24", "Gateway": "10.213.77.253"}
     network = await client.networks.create({"Name": name, "Driver": "bridge", "IPAM": {"Config": [pool]}})
     yield name

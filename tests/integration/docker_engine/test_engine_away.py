@@ -1,7 +1,6 @@
 """An engine that goes away in the middle: everything waits and goes on, and nothing is run twice."""
 
 import signal
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.support.cloud_worlds import (
     local_backend,
     watched,
 )
+from tests.support.names import own_name
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ ENDS = {(InstancePhase.SUCCEEDED, 0), (InstancePhase.FAILED, 143), (InstancePhas
 
 @pytest.fixture
 def installation() -> str:
-    return f"docker-away-{uuid.uuid4().hex[:8]}"
+    return own_name("away")
 
 
 @pytest.fixture(params=[True, False], ids=["live-restore", "plain"])

@@ -1,7 +1,6 @@
 """A vSwitch's network and sockets in a container's namespace, on a real engine."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +13,7 @@ from provider.cloud.runtime.docker_engine.network import ensure_network, vswitch
 from provider.cloud.runtime.docker_engine.network_namespace import connected_socket, listening_socket
 from provider.model.capacity import VSwitch
 from provider.model.ids import VSwitchId, ZoneId
+from tests.support.names import own_name
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ async def client() -> AsyncIterator[Docker]:
 
 
 async def test_a_network_is_made_once_and_never_with_another_block(client: Docker) -> None:
-    installation = f"zltest-{uuid.uuid4().hex[:8]}"
+    installation = own_name("engine")
     body = vswitch_network(installation, ZONE, VSwitch(VSwitchId("vsw-0"), "10.213.78.0/24"))
     made = await ensure_network(client, body)
     try:
@@ -41,7 +41,7 @@ async def test_a_network_is_made_once_and_never_with_another_block(client: Docke
 
 
 async def test_a_socket_in_a_containers_namespace(client: Docker) -> None:
-    installation = f"zltest-{uuid.uuid4().hex[:8]}"
+    installation = own_name("engine")
     engine = Engine(client, installation)
     name = f"{installation}-gateway"
     labels = encode_zone(installation, Role.GATEWAY, ZONE)

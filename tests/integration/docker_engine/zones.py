@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from provider.cloud.runtime.docker_engine.network_namespace import connected_soc
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks, remove_networks
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import VSwitchId, ZoneId
+from tests.support.names import own_name
 
 CLUSTER = "10.211.200.0/24"
 HOST = "10.211.200.1"
@@ -111,7 +111,7 @@ class Engines:
 async def engines() -> AsyncIterator[Engines]:
     """Yield an installation; everything of it is gone afterwards."""
     async with Docker(url="unix:///var/run/docker.sock") as client:
-        made = Engines(client, f"network-{uuid.uuid4().hex[:8]}")
+        made = Engines(client, own_name("network"))
         try:
             yield made
         finally:

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from provider.clock import SystemClock
+from provider.cluster.down import take_down
 from provider.cluster.installation import Installation, Record
+from provider.cluster.local_up import up_local
+from provider.cluster.steps import SetupError, Steps
+from provider.exclusive import hold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,3 +39,14 @@ def test_a_file_of_somebody_else_keeps_the_directory(tmp_path: Path) -> None:
     (state / "notes.txt").touch()
     made.remove_files()
     assert [each.name for each in state.iterdir()] == ["notes.txt"]
+
+
+async def test_what_another_provider_of_the_name_has_is_not_touched(tmp_path: Path) -> None:
+    name = f"zl-unit-held-{os.getpid()}"
+    mine = Installation(name, tmp_path / "mine", SystemClock())
+    mine.require_unserved()
+    with hold(name, tmp_path / "other"):
+        for act in (take_down(mine, Steps()), up_local(mine, Steps())):
+            with pytest.raises(SetupError, match=f"another provider of this machine serves an installation {name}"):
+                await act
+    assert not mine.state.exists()

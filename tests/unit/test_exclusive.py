@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provider.app import StartError, _exclusive
+from provider.exclusive import TakenError, hold, is_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,19 +18,20 @@ MINE = f"zl-unit-{os.getpid()}"
 
 def test_a_second_provider_of_a_state_directory_is_refused(tmp_path: Path) -> None:
     with (
-        _exclusive(MINE, tmp_path),
-        pytest.raises(StartError, match="it holds"),
-        _exclusive(f"{MINE}-b", tmp_path),
+        hold(MINE, tmp_path),
+        pytest.raises(TakenError, match="it holds"),
+        hold(f"{MINE}-b", tmp_path),
     ):
         pytest.fail("both run")
 
 
 def test_a_second_provider_of_a_name_is_refused_whatever_its_state_directory(tmp_path: Path) -> None:
     with (
-        _exclusive(MINE, tmp_path / "a"),
-        pytest.raises(StartError, match=f"installation {MINE} already, from another"),
-        _exclusive(MINE, tmp_path / "b"),
+        hold(MINE, tmp_path / "a"),
+        pytest.raises(TakenError, match=f"installation {MINE} already, from another"),
+        hold(MINE, tmp_path / "b"),
     ):
         pytest.fail("both run")
-    with _exclusive(MINE, tmp_path / "b"):
-        pass
+    with hold(MINE, tmp_path / "b"):
+        assert is_held(MINE)
+    assert not is_held(MINE)
