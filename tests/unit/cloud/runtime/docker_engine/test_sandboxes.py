@@ -6,8 +6,6 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from provider.clock import SystemClock
 from provider.cloud.runtime.base import FaultKind, SandboxSpec
 from provider.cloud.runtime.docker_engine.engine import Made
@@ -39,22 +37,27 @@ class NoCgroups:
 
 
 class SlowEngine:
-    """An engine whose acts take a few turns of the loop; it notes which were under way together."""
+    """An engine whose acts take a few turns of the loop; it notes which were under way together.
+
+    An act in `together` lasts until as many as it says there are under way at once.
+    """
 
     def __init__(self) -> None:
         self.under_way: list[str] = []
         self.met: set[frozenset[str]] = set()
+        self.together: dict[str, asyncio.Barrier] = {}
 
     async def make(self, name: str, config: object, kind: FaultKind) -> Made:
         return Made(name)
 
     async def start(self, name: str, kind: FaultKind) -> None:
         with self._noted("start"):
-            await self._turns()
+            await self._turns("start")
 
     async def remove(self, name: str) -> None:
-        with self._noted("remove member" if "-c_" in name else "remove sandbox"):
-            await self._turns()
+        act = "remove member" if "-c_" in name else "remove sandbox"
+        with self._noted(act):
+            await self._turns(act)
 
     async def relist(self, **labels: str) -> list[dict[str, Any]]:
         """One sandbox and one container in it."""
@@ -63,7 +66,10 @@ class SlowEngine:
             {"Id": "name-c_main", "HostConfig": {"NetworkMode": "container:sandbox"}},
         ]
 
-    async def _turns(self) -> None:
+    async def _turns(self, act: str) -> None:
+        if act in self.together:
+            async with asyncio.timeout(10):
+                await self.together[act].wait()
         for _ in range(5):
             await SystemClock().sleep(0)
 
@@ -103,12 +109,34 @@ def spec(number: int) -> SandboxSpec:
     )
 
 
-@pytest.mark.parametrize("one_by_one", [True, False])
-async def test_a_sandbox_leaves_its_network_alone_where_the_engine_would_lock_up(
-    tmp_path: Path, one_by_one: bool
-) -> None:
+HARMFUL = {frozenset(("remove sandbox",)), frozenset(("remove sandbox", "start"))}
+
+
+async def test_a_sandbox_leaves_its_network_alone_where_the_engine_would_lock_up(tmp_path: Path) -> None:
     engine = SlowEngine()
-    made = sandboxes(engine, tmp_path, one_by_one=one_by_one)
+    made = sandboxes(engine, tmp_path, one_by_one=True)
+    await come_and_go(engine, made)
+    assert not HARMFUL & engine.met
+
+
+async def test_sandboxes_come_together_all_the_same(tmp_path: Path) -> None:
+    engine = SlowEngine()
+    made = sandboxes(engine, tmp_path, one_by_one=True)
+    engine.together["start"] = asyncio.Barrier(3)  # a start waits for the others
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(made.create(spec(number)))
+
+
+async def test_sandboxes_go_together_where_the_engine_bears_it(tmp_path: Path) -> None:
+    engine = SlowEngine()
+    made = sandboxes(engine, tmp_path, one_by_one=False)
+    engine.together["remove sandbox"] = asyncio.Barrier(2)
+    await come_and_go(engine, made)
+    assert HARMFUL & engine.met
+
+
+async def come_and_go(engine: SlowEngine, made: Sandboxes) -> None:
     for number in range(1, 5):
         await made.create(spec(number))
     engine.met.clear()
@@ -119,6 +147,3 @@ async def test_a_sandbox_leaves_its_network_alone_where_the_engine_would_lock_up
             group.create_task(made.remove(spec(number).uid))
         for number in (5, 6, 7):
             group.create_task(made.create(spec(number)))
-    harmful = {frozenset(("remove sandbox",)), frozenset(("remove sandbox", "start"))} & engine.met
-    assert bool(harmful) is not one_by_one
-    assert frozenset(("start",)) in engine.met
