@@ -197,7 +197,7 @@ class Node:
         self.pods[:] = [await self.api.patch(path, {"status": status}, "strategic")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCluster, Path]]:
     binaries = build_all(cache_root(), print)
     made = LocalCluster("kubelet-test", tmp_path_factory.mktemp("kubelet") / "state", CLOCK)
@@ -217,9 +217,10 @@ def host_address() -> str:
 @pytest.fixture
 def on_node(cluster: tuple[LocalCluster, Path]) -> Callable[..., Any]:
     @contextlib.asynccontextmanager
-    async def run(name: str, *features: str) -> AsyncIterator[Node]:
+    async def run(name: str, *features: str, cloud: Any = None) -> AsyncIterator[Node]:
         local, kubectl = cluster
-        address, cloud = host_address(), HostCloud()
+        address = host_address()
+        cloud = cloud or HostCloud()
         admin = await HttpKubeApi.from_kubeconfig(str(local.kubeconfig))
         provider = await HttpKubeApi.from_kubeconfig(str(local.provider_kubeconfig))
         node = Node(admin, cloud, kubectl, local.kubeconfig, name)

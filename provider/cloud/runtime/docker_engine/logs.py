@@ -9,7 +9,10 @@ with one the bytes come as they are, and a piece of a long line is known by its 
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from provider.cloud.runtime.base import FaultKind
 from provider.cloud.runtime.docker_engine.client import stream
@@ -28,26 +31,47 @@ _PIECE = 16 * 1024
 """How much of a line without an end the engine takes as one message (moby daemon/logger/copier.go)."""
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 _STAMP_LENGTH = 31
+_LAST = _STAMP_LENGTH + _PIECE
+"""The longest message: as much of what was sent is remembered."""
 
 
 async def read_logs(client: Docker, container: str, options: LogOptions, *, tty: bool) -> AsyncGenerator[bytes, None]:
-    """Yield the output of a container, known to be there. RuntimeFault REFUSED, UNAVAILABLE."""
+    """Yield the output of a container, known to be there. RuntimeFault REFUSED, UNAVAILABLE.
+
+    A last line without an end comes to the engine's log when the container has ended, and Docker 20.10 ends a follow
+    without it; so it is asked for once more. With `tail` 0 it is not: it may be older than the follow.
+    """
     left = options.limit_bytes
-    if left == 0:
+    sent = b""
+    async with aclosing(_read(client, container, options, tty=tty)) as pieces:
+        async for data in pieces:
+            if left is not None:
+                if left < len(data):
+                    yield data[:left]
+                    return
+                left -= len(data)
+            sent = (sent + data)[-_LAST:]
+            yield data
+            if left == 0:
+                return
+    if options.follow and options.tail != 0 and left != 0:
+        last = msgspec.structs.replace(options, follow=False, tail=1)
+        data = b"".join([piece async for piece in _read(client, container, last, tty=tty)])
+        if data and not data.endswith(b"\n") and not sent.endswith(data):
+            yield data[:left]
+
+
+async def _read(client: Docker, container: str, options: LogOptions, *, tty: bool) -> AsyncGenerator[bytes, None]:
+    """Yield one answer of the engine; `limit_bytes` 0 needs none."""
+    if options.limit_bytes == 0:
         return
     cut: Frames | Terminal = Terminal(timestamps=options.timestamps) if tty else Frames(timestamps=options.timestamps)
     with faults(FaultKind.REFUSED):
         async with stream(client, "GET", f"containers/{container}/logs", _parameters(options)) as response:
             async for chunk in response.content.iter_chunked(_CHUNK):
-                data = b"".join(cut.feed(chunk))
-                if left is not None:
-                    data = data[:left]
-                    left -= len(data)
-                if data:
+                if data := b"".join(cut.feed(chunk)):
                     yield data
-                if left == 0:
-                    return
-            if data := b"".join(cut.end())[:left]:
+            if data := b"".join(cut.end()):
                 yield data
 
 
