@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SOON, _LATER = 0.01, 1.0
 _RESIZE_TRIES = 20
+_BEGIN_SECONDS = 30.0
 
 
 async def start_exec(client: Docker, container: str, request: ExecRequest, clock: Clock) -> DockerExec:
@@ -117,11 +118,27 @@ class DockerExec:
             return
         self._closed = True
         try:
-            found = await self._inspected()
-            if not self._finished and found.get("Pid"):
+            found = await self._begun()
+            if not self._finished:
                 await asyncio.to_thread(kill_in_container, int(found["Pid"]), str(found["ContainerID"]))
         finally:
             await self._stream.close()
+
+    async def _begun(self) -> dict[str, Any]:
+        """Return the engine's answer once it tells the process, or its end: its first output may come before that.
+
+        RuntimeFault REFUSED when the engine has not begun the command in _BEGIN_SECONDS.
+        """
+        deadline = self._clock.now() + _BEGIN_SECONDS
+        while True:
+            found = await self._inspected()
+            if self._finished or found.get("Pid"):
+                return found
+            if self._clock.now() >= deadline:
+                raise RuntimeFault(
+                    FaultKind.REFUSED, f"the engine has not begun exec {self._exec.id} in {_BEGIN_SECONDS:.0f} s"
+                )
+            await self._clock.sleep(_SOON)
 
     async def _inspected(self) -> dict[str, Any]:
         """Return the engine's answer about the exec; one whose container is gone has ended (137: it was killed)."""
