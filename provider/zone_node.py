@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
 
 from provider.config.load import node_name
-from provider.kube.client import HttpKubeApi
+from provider.kube.client import HttpKubeApi, KubeError
 from provider.kubelet.access import Access
 from provider.kubelet.server import kubelet_app, serving
 from provider.model.ids import VSwitchId, ZoneId
@@ -134,8 +135,16 @@ class ZoneNode:
             ):
                 group.create_task(keep_running(f"{self.name} {name}", work, clock))
             # These two know of each other: when one fails, both begin anew with the whole node.
-            group.create_task(controller.run())
+            group.create_task(self._follow_pods(controller, agent))
             group.create_task(feed.run())
+
+    async def _follow_pods(self, controller: PodController, agent: NodeAgent) -> None:
+        """Look after the pods while the Node is ours: under another's Node of this name run another's pods."""
+        await agent.owned.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(controller.run())
+            await agent.taken.wait()
+            raise KubeError(HTTPStatus.CONFLICT, "NodeTaken", f"the Node {self.name} is somebody else's now")
 
     def _controller(self, api: HttpKubeApi, agent: NodeAgent) -> PodController:
         shared = self._shared

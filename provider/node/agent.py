@@ -21,10 +21,11 @@ from provider.kube.client import KubeApi, KubeError
 from provider.kube.reflector import Reflector
 from provider.model.capacity import BackendHealth, EngineInfo, ZoneStatus
 from provider.model.errors import CloudError
-from provider.node.changes import own_patch, privileged_patch, status_patch
+from provider.node.changes import own_patch, privileged_patch, status_patch, whose
 from provider.node.events import NodeEvents
 from provider.node.heartbeat import Heartbeat
 from provider.node.shape import (
+    VERSION_MARK,
     NodeFacts,
     node_conditions,
     node_name,
@@ -32,6 +33,7 @@ from provider.node.shape import (
     node_resources,
     node_status,
     node_taints,
+    provider_id,
 )
 from provider.observability.trouble import Trouble
 
@@ -84,6 +86,10 @@ class NodeAgent:
         self.name = node_name(zone)
         self.registered = asyncio.Event()
         """Set once the Node is there and true; it stays set."""
+        self.owned = asyncio.Event()
+        """Set while the Node is known to be ours: before, and when another's stands there, its pods are not ours."""
+        self.taken = asyncio.Event()
+        """Set while somebody else's Node has this name."""
         self._zone = zone
         self._config = config
         self._provider_api = provider_api
@@ -112,7 +118,7 @@ class NodeAgent:
             node_api,
             self.name,
             lambda: self._events.node_uid,
-            lambda: self._health,
+            self._lease_health,
             lease_seconds=config.node.lease_seconds,
             clock=clock,
         )
@@ -215,15 +221,25 @@ class NodeAgent:
         held = self._node
         if held is not None and held["metadata"]["uid"] == node["metadata"]["uid"] and _version(node) <= _version(held):
             return
+        if held is None or held["metadata"]["uid"] != node["metadata"]["uid"]:
+            self._reconciled = False  # made by another meanwhile: an answer may overtake the news of the deletion
         self._node = node
+        self._sync.set()
+        if self._is_foreign(node):
+            return
         self._events.node_uid = node["metadata"]["uid"]
         self._seen(node)
-        self._sync.set()
 
     def _forget(self) -> None:
         self._node = None
         self._reconciled = False
         self._sync.set()
+
+    def _lease_health(self) -> BackendHealth:
+        """Return the health that the Lease is renewed by; another's Node has a Lease of its own."""
+        if self.taken.is_set():
+            return BackendHealth(healthy=False, reason="NodeTaken", message=self._told)
+        return self._health
 
     async def _sync_for_ever(self) -> None:
         while True:
@@ -331,17 +347,22 @@ class NodeAgent:
         self._report_at = self._clock.now() + self._config.node.status_interval_seconds * (1 + shift)
 
     def _is_foreign(self, node: Json) -> bool:
-        """Say whether the Node is somebody else's: the providerID names installation and zone, and cannot change."""
-        provider = (node.get("spec") or {}).get("providerID", "")
-        ours = f"zonelet://{self._config.region}/{self._config.name}/{self._zone.name}"
-        if provider in ("", ours):
-            return False
-        self._say(
-            "node.taken",
-            f"a Node {self.name} is there already with the providerID {provider}, ours is {ours}; give this zone "
-            f"another zones[].nodeName, or remove the other one: kubectl delete node {self.name}",
-        )
-        return True
+        """Say whether the Node is somebody else's, also in the log and by the two events."""
+        theirs = whose(node, provider_id(self._config, self._zone))
+        if theirs:
+            self.owned.clear()
+            self.taken.set()
+            self._say(
+                "node.taken",
+                f"a Node {self.name} is there already, {theirs}; give this zone another zones[].nodeName, or remove "
+                f"the other one: kubectl delete node {self.name}",
+            )
+            return True
+        if self.taken.is_set():
+            self._told = ""
+        self.taken.clear()
+        self.owned.set()
+        return False
 
     def _required(self) -> Json:
         if self._node is None:  # deleted while it was written to
@@ -376,4 +397,4 @@ async def kubelet_version(api: KubeApi, own: str) -> str:
     `v1.37.2-zonelet-0.1.0`; what a vendor appended to the server's version (`-gke.1014001`, `+k3s1`) is left out.
     """
     found = str((await api.get("/version")).get("gitVersion") or "v0.0.0")
-    return f"{found.partition('+')[0].partition('-')[0]}-zonelet-{own}"
+    return f"{found.partition('+')[0].partition('-')[0]}{VERSION_MARK}{own}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provider.model.quantity import milli
-from provider.node.shape import NodeFacts, node_part, node_taints, privileged_part
+from provider.node.shape import VERSION_MARK, NodeFacts, node_part, node_taints, privileged_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 PLAIN_FIELDS = ("daemonEndpoints", "nodeInfo", "declaredFeatures")
+
+
+def whose(node: Mapping[str, Any], provider_id: str) -> str:
+    """Return whose Node this is when it is not ours: what shows it, for a person to read; empty when it is ours.
+
+    The providerID names installation and zone, and cannot change once it is set. A Node without one is ours to take
+    unless another kubelet reports its status: on a bare machine nothing else tells.
+    """
+    found = (node.get("spec") or {}).get("providerID", "")
+    if found:
+        return "" if found == provider_id else f"with the providerID {found}, ours is {provider_id}"
+    kubelet = ((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion", "")
+    return f"kept by a kubelet {kubelet}, and without a providerID" if kubelet and VERSION_MARK not in kubelet else ""
 
 
 def status_patch(current: Mapping[str, Any], wanted: Mapping[str, Any], *, heartbeat: bool) -> Json | None:

@@ -23,6 +23,9 @@ Json = dict[str, Any]
 DECLARED_FEATURES: tuple[str, ...] = ()
 """node.status.declaredFeatures (KEP-5328): a feature is named here by the change that implements it."""
 
+VERSION_MARK = "-zonelet-"
+"""Stands in every kubeletVersion of ours."""
+
 KUBELET_LABELS = frozenset(
     {
         "kubernetes.io/hostname",
@@ -48,6 +51,11 @@ class NodeFacts(Struct, frozen=True, kw_only=True):
     health: BackendHealth
     version: str
     """kubeletVersion, for example `v1.37.2-zonelet-0.1.0`."""
+
+
+def provider_id(config: ProviderConfig, zone: ZoneConfig) -> str:
+    """Return spec.providerID, which names installation and zone: `zonelet://<region>/<installation>/<zone>`."""
+    return f"zonelet://{config.region}/{config.name}/{zone.name}"
 
 
 def node_name(zone: ZoneConfig) -> str:
@@ -102,7 +110,7 @@ def node_part(facts: NodeFacts, now: float, previous: Iterable[Mapping[str, Any]
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node_name(facts.zone_config), "labels": labels},
-        "spec": {"providerID": f"zonelet://{facts.config.region}/{facts.config.name}/{facts.zone_config.name}"},
+        "spec": {"providerID": provider_id(facts.config, facts.zone_config)},
         "status": node_status(facts, now, previous),
     }
 

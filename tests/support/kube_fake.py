@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provider.kube.client import PatchKind
 
 Json = dict[str, Any]
-MERGE_KEYS = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
+MERGE_KEYS = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip", "addresses": "type"}
 ENDED = ("Succeeded", "Failed")
 
 
@@ -93,6 +93,28 @@ class FakeKubeApi:
         self._history.clear()
         self._news.set()
 
+    def held(self, path: str) -> Json | None:
+        """Return the object at `path` as it is stored now, without a call."""
+        return copy.deepcopy(self._objects.get(Place.of(path).key))
+
+    def edit(self, path: str, change: Callable[[Json], None]) -> None:
+        """Let somebody else change an object, without a call of ours."""
+        key = Place.of(path).key
+        item = copy.deepcopy(self._objects[key])
+        change(item)
+        self._store("MODIFIED", key, item)
+
+    def remove(self, path: str) -> None:
+        """Let somebody else delete an object at once, without a call of ours."""
+        key = Place.of(path).key
+        self._store("DELETED", key, copy.deepcopy(self._objects[key]))
+
+    def put(self, path: str, item: Json) -> None:
+        """Let somebody else create the object at `path`, without a call of ours."""
+        place = Place.of(path)
+        meta = {"name": place.name, "uid": str(uuid.uuid4()), "generation": 1, **item.get("metadata", {})}
+        self._store("ADDED", place.key, {**copy.deepcopy(item), "metadata": meta})
+
     def vanish(self, path: str) -> None:
         """Remove an object behind every watcher's back (it is missing in the next list)."""
         del self._objects[Place.of(path).key]
@@ -116,7 +138,7 @@ class FakeKubeApi:
         place = Place.of(path)
         if place.sub == "token":
             return self._token(place, body)
-        name = body["metadata"]["name"]
+        name = body["metadata"].get("name") or f"{body['metadata']['generateName']}{uuid.uuid4().hex[:5]}"
         key = place._replace(name=name).key
         if key in self._objects:
             raise KubeError(409, "AlreadyExists", f'{place.plural} "{name}" already exists')
@@ -127,7 +149,7 @@ class FakeKubeApi:
             "generation": 1,
             "creationTimestamp": rfc3339(self._clock.now()),
         }
-        item["metadata"] = {**meta, **item["metadata"]}
+        item["metadata"] = {**meta, **item["metadata"], "name": name}
         if place.plural == "pods":
             item["spec"].setdefault("terminationGracePeriodSeconds", 30)
             item.setdefault("status", {"phase": "Pending", "qosClass": "BestEffort"})
@@ -141,6 +163,9 @@ class FakeKubeApi:
         uid = body.get("metadata", {}).get("uid")
         if uid is not None and uid != item["metadata"]["uid"]:
             raise KubeError(422, "Invalid", f'metadata.uid: Invalid value: "{uid}": field is immutable')
+        version = body.get("metadata", {}).get("resourceVersion")
+        if version is not None and version != item["metadata"]["resourceVersion"]:
+            raise KubeError(409, "Conflict", "the object has been modified; please apply your changes to the latest")
         change = {"status": body.get("status", {})} if place.sub == "status" else body
         if place.sub != "status":
             change = {key: value for key, value in change.items() if key != "status"}

@@ -140,6 +140,42 @@ async def test_a_patch_without_a_difference_keeps_the_version(world: World) -> N
     assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
 
 
+async def test_a_patch_of_an_old_version_is_refused(world: World) -> None:
+    old = (await world.pod())["metadata"]["resourceVersion"]
+
+    async def patch(label: str, version: str) -> Json:
+        body = {"metadata": {"labels": {"l": label}, "resourceVersion": version}}
+        return dict(await world.admin.patch(f"{world.pods}/p", body, "merge"))
+
+    newer = (await patch("a", old))["metadata"]["resourceVersion"]
+    assert await refusal(patch("b", old)) == 409
+    assert (await patch("b", newer))["metadata"]["labels"]["l"] == "b"
+
+
+async def test_a_nodes_addresses_are_replaced_and_its_resources_merged(world: World) -> None:
+    if isinstance(world.api, FakeKubeApi):
+        await world.admin.create("/api/v1/nodes", {"metadata": {"name": NODE}})
+
+    async def patch(status: Json) -> Json:
+        return dict((await world.api.patch(f"/api/v1/nodes/{NODE}/status", {"status": status}, "strategic"))["status"])
+
+    first = [{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]
+    second = [{"type": "InternalIP", "address": "10.0.0.2"}]
+    replace = {"$patch": "replace"}
+    await patch({"addresses": [*first, replace], "capacity": {"cpu": "4", "example.com/gpu": "1"}})
+    status = await patch({"addresses": [*second, replace], "capacity": {"cpu": "8"}})
+    assert status["addresses"] == second
+    assert status["capacity"] == {"cpu": "8", "example.com/gpu": "1"}
+
+
+async def test_a_name_can_be_left_to_the_server(world: World) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "some."}}
+    path = f"/api/v1/namespaces/{world.namespace}/configmaps"
+    names = {(await world.admin.create(path, body))["metadata"]["name"] for _ in range(3)}
+    assert len(names) == 3
+    assert all(name.startswith("some.") and len(name) == 10 for name in names)
+
+
 async def test_another_uid_is_refused(world: World) -> None:
     await world.pod()
     body = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}, "status": {"phase": "Failed"}}
