@@ -19,8 +19,9 @@ from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
+from provider.cloud.runtime.docker_engine.labels import INSTALLATION
 from provider.cloud.runtime.docker_engine.naming import cluster_network_name
-from provider.cloud.runtime.docker_engine.network import find_network
+from provider.cloud.runtime.docker_engine.network import find_network, ipv4_pool
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime, DockerSettings
 from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
@@ -137,13 +138,15 @@ async def _docker(
 
 
 async def _blocks_on_engine(config: ProviderConfig, journal: Journal, client: Docker, clock: Clock) -> Blocks:
-    """Return the blocks once the engine answers; the cluster's network needs none where it is there already."""
+    """Return the blocks once the engine answers; a cluster's network of our own that is there keeps the one it has."""
     while True:
         try:
             joined = config.runtime.docker.network
-            there = await find_network(client, joined or cluster_network_name(config.name)) is not None
+            found = await find_network(client, joined or cluster_network_name(config.name))
+            ours = found is not None and (found.get("Labels") or {}).get(INSTALLATION) == config.name
+            there = ipv4_pool(found)["Subnet"] if found is not None and ours else ""
             used = await used_blocks(client, config.name)
-            return _settle(config, journal, used, own_network=not joined and not there)
+            return _settle(config, journal, used, own_network=not joined and (found is None or ours), there=there)
         except RuntimeFault as fault:
             if fault.kind is not FaultKind.UNAVAILABLE:
                 raise
@@ -151,12 +154,17 @@ async def _blocks_on_engine(config: ProviderConfig, journal: Journal, client: Do
             await clock.sleep(_ENGINE_RETRY_SECONDS)
 
 
-def _settle(config: ProviderConfig, journal: Journal, used: Sequence[Occupied], *, own_network: bool) -> Blocks:
-    """Choose what is not chosen yet, and keep it in the journal."""
+def _settle(
+    config: ProviderConfig, journal: Journal, used: Sequence[Occupied], *, own_network: bool, there: str = ""
+) -> Blocks:
+    """Choose what is not chosen yet, and keep it in the journal.
+
+    `there` is the block of a cluster's network of ours that is there. It is held like one that was chosen here, for
+    `used` does not name our own networks: a further zone must stay clear of it.
+    """
     stored = journal.setting(_BLOCKS)
     before = Blocks() if stored is None else msgspec.json.decode(stored, type=Blocks)
-    if not own_network:
-        before = Blocks(zones=before.zones)
+    before = Blocks(there or before.cluster if own_network else "", before.zones)
     named = [each.cidr for zone in config.zones for each in zone.v_switches]
     blocks = settle_blocks(zones_without_vswitch(config), named, used, before, cluster=own_network)
     journal.store_setting(_BLOCKS, msgspec.json.encode(blocks))
