@@ -160,6 +160,7 @@ class ZoneNode:
             services=lambda: shared.services.services() if shared.services.synced else None,
             host_ip=lambda: agent.address,
             allocatable=lambda: _sizes(agent.allocatable),
+            host_daemons=shared.config.node.daemon_sets == "all",
         )
         return PodController(context, api, shared.backend, clock=shared.clock, random=shared.random)
 

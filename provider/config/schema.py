@@ -48,6 +48,8 @@ class NodeConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
     lease_seconds: int = 40
     status_interval_seconds: int = 300
     max_pods: int | None = None
+    daemon_sets: Literal["withoutHost", "all"] = "withoutHost"
+    """whose pods are started: DaemonSets that ask nothing of a host, or all; the others' pods stay Pending."""
 
 
 class DockerConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

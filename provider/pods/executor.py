@@ -27,6 +27,7 @@ from provider.pods.actions import (
 from provider.pods.capacity import Occupancy, Sizes
 from provider.pods.reconcile import Refusal, Waiting
 from provider.pods.references import fetch, names_of
+from provider.translate import host_daemons
 from provider.translate.admission import admit
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
@@ -70,6 +71,8 @@ class NodeContext:
     host_ip: Callable[[], str | None] = lambda: None
     allocatable: Callable[[], Sizes | None] = lambda: None
     """None: the node itself admits every pod, and the cloud lets it wait for stock."""
+    host_daemons: bool = False
+    """Whether DaemonSets' pods that want the host are started all the same."""
 
     @property
     def host_ips(self) -> tuple[str, ...]:
@@ -145,6 +148,10 @@ class Executor:
         raw = record.raw
         if raw is None or record.terminating:
             return
+        daemon = "" if self._node.host_daemons else host_daemons.not_started(raw)
+        if daemon:
+            self._set_aside(record, raw, host_daemons.REASON, daemon)
+            return
         try:
             pod = admit(raw)
             self._admit(record, raw, pod)
@@ -210,7 +217,8 @@ class Executor:
 
     def _rejected(self, record: PodRecord, raw: Json, rejection: Rejection) -> None:
         if rejection.terminal:
-            self._refuse(record, raw, rejection.reason, rejection.message)
+            refuse = self._set_aside if host_daemons.daemon_set_of(raw) else self._refuse
+            refuse(record, raw, rejection.reason, rejection.message)
             return
         place = _CONTAINER.match(rejection.field)
         if place is None:
@@ -227,6 +235,12 @@ class Executor:
         self.occupancy.release(record.uid)
         self._event(raw, reason, message, warning=True)
         record.refusal = Refusal(reason, REJECTED + message, self._clock.now())
+
+    def _set_aside(self, record: PodRecord, raw: Json, reason: str, message: str) -> None:
+        """Leave a DaemonSet's pod Pending for good: its controller makes a failed one anew."""
+        self.occupancy.release(record.uid)
+        self._event(raw, reason, message, warning=True)
+        record.refusal = Refusal(reason, message, self._clock.now(), pending=True)
 
     def _wait(
         self,

@@ -8,7 +8,8 @@ Rules, in the order in which they are looked at:
 3. A terminating pod: its instance gets the shrinking grace; when its containers have ended, the terminal status is
    written, and then the pod removed. One that has no instance skips the first step.
 4. A pod whose phase is terminal stays as it is, with its logs; if somebody else ended it, its instance is ended too.
-5. A refused pod is Failed. A pod whose instance is gone is Failed: nothing is ever run a second time.
+5. A refused pod is Failed, but a DaemonSet's stays Pending (translate/host_daemons.py). A pod whose instance is gone is
+   Failed: nothing is ever run a second time.
 6. Otherwise the pod gets its instance, and the status says what the cloud says.
 """
 
@@ -48,11 +49,15 @@ LOST_MESSAGE = (
 
 
 class Refusal(Struct, frozen=True):
-    """A pod that will never run: status.reason and status.message, and since when (seconds since the epoch)."""
+    """A pod that will never run: status.reason and status.message, and since when (seconds since the epoch).
+
+    `pending`: it stays Pending, and each container waits for this reason.
+    """
 
     reason: str
     message: str
     at: float
+    pending: bool = False
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -156,7 +161,7 @@ def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[P
     if observed.instance is not None:
         return _write(pod, observed.instance, desired, observed, now)
     if refusal is not None:
-        return _write(pod, refused(pod, zone, refusal.reason, refusal.message, refusal.at), desired, observed, now)
+        return _write(pod, _of_refusal(pod, zone, refusal), desired, observed, now)
     if observed.lost or has_begun(pod.status):
         gone = remembered(pod, zone, reason=LOST, message=LOST_MESSAGE)
         return _write(pod, gone, desired, observed, now)
@@ -166,6 +171,14 @@ def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[P
     shown = not_begun(pod, zone, waiting=told, message=waiting.message)
     following: PodAction = CreateInstance() if now >= waiting.retry_at else TryAgain(waiting.retry_at)
     return [*_write(pod, shown, desired, observed, now), following]
+
+
+def _of_refusal(pod: Pod, zone: ZoneId, refusal: Refusal) -> Instance:
+    if not refusal.pending:
+        return refused(pod, zone, refusal.reason, refusal.message, refusal.at)
+    why = (refusal.reason, refusal.message)
+    named = [one.name for one in (*(pod.spec.init_containers or ()), *pod.spec.containers)]
+    return not_begun(pod, zone, waiting=dict.fromkeys(named, why))
 
 
 def _end(instance: Instance, grace: float) -> list[PodAction]:

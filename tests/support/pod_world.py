@@ -32,6 +32,7 @@ class World:
         self.cloud: Any = FakeCloud(self.clock)
         self.services: tuple[Any, ...] | None = ()
         self.allocatable: Sizes | None = Sizes(cpu=4000, memory=8 * 2**30, ephemeral_storage=2**40, pods=10)
+        self.host_daemons = False
         self.controller = self._made()
         self._task: asyncio.Task[None] | None = None
         self.phases: dict[str, list[str]] = {}
@@ -46,6 +47,7 @@ class World:
             services=lambda: self.services,
             host_ip=lambda: "192.0.2.1",
             allocatable=lambda: self.allocatable,
+            host_daemons=self.host_daemons,
         )
         return PodController(node, self.api, self.cloud, clock=self.clock, random=Random(1))
 
