@@ -50,6 +50,6 @@ def not_started(raw: Json) -> str:
         return ""
     return (
         f"The DaemonSet {daemon_set} wants the host of its node ({', '.join(wishes)}), and a virtual node has none: "
-        "the pod stays Pending, for a failed one would be made anew for ever. Keep the DaemonSet away from nodes with the "
-        "label type=virtual-kubelet by a nodeAffinity, or start its pods all the same by node.daemonSets: all"
+        "the pod stays Pending, for a failed one would be made anew for ever. Keep the DaemonSet away from nodes with "
+        "the label type=virtual-kubelet by a nodeAffinity, or start its pods all the same by node.daemonSets: all"
     )
