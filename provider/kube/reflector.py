@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 GONE = 410
 WATCH_SECONDS = 300
-"""The server ends a watch after this long, up to twice as long at random."""
+"""client-go: minWatchTimeout."""
 IDLE_GRACE_SECONDS = 30.0
 """How long after the server's own timeout a silent connection counts as dead."""
 BACKOFF_FIRST_SECONDS = 0.8
@@ -48,10 +48,12 @@ class Reflector:
         clock: Clock,
         random: Random,
         listed: Callable[[], None] | None = None,
+        watch_seconds: int = WATCH_SECONDS,
     ) -> None:
         """Take the collection's path and selectors (`fieldSelector`, `labelSelector`).
 
-        `listed` is called after each whole list, when its changes have been received.
+        `listed` is called after each whole list, when its changes have been received. The server is asked to end a
+        watch after `watch_seconds`, up to twice as long at random.
         """
         self.store = Store()
         self.synced = False
@@ -63,6 +65,7 @@ class Reflector:
         self._listed = listed
         self._clock = clock
         self._random = random
+        self._watch_seconds = watch_seconds
         self._version = ""
         self._list_version = "0"
         self._failures = 0
@@ -89,7 +92,7 @@ class Reflector:
             self._listed()
 
     async def _watch(self) -> None:
-        seconds = int(WATCH_SECONDS * (1 + self._random.random()))
+        seconds = int(self._watch_seconds * (1 + self._random.random()))
         query = {
             **self._query,
             "resourceVersion": self._version,

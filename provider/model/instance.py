@@ -39,11 +39,12 @@ class VolumeMount(Struct, frozen=True, omit_defaults=True):
 
 
 class FileEntry(Struct, frozen=True, omit_defaults=True):
-    """One file of a FilesVolume: path relative to the volume's root, content, permission bits."""
+    """One file of a FilesVolume: path relative to the volume's root, content, permission bits, owning user (root)."""
 
     path: str
     content: bytes
     mode: int = 0o644
+    owner: int | None = None
 
 
 class EmptyDirVolume(Struct, frozen=True, omit_defaults=True, tag="emptyDir"):

@@ -22,12 +22,12 @@ from provider.observability.trouble import Trouble
 from provider.pods.actions import CreateInstance, DeleteInstance, ForgetInstance, PodAction, TryAgain, WriteStatus
 from provider.pods.capacity import Sizes
 from provider.pods.executor import CONFLICT, NOT_FOUND, Executor, NodeContext
+from provider.pods.live_volumes import LiveVolumes
 from provider.pods.reconcile import plan
 from provider.pods.record import PodRecord
 from provider.pods.status import ENDED
 from provider.pods.status_writer import StatusWriter, Write
 from provider.pods.timetable import Timetable
-from provider.pods.token_rotation import TokenRotation
 from provider.pods.worker import Workers
 from provider.translate.sizing import pod_requests
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cloud.backend import ElasticBackend
     from provider.kube import store
+    from provider.model.pod import Pod
+    from provider.pods.references import Fetched
 
 Json = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -80,8 +82,14 @@ class PodController:
         self._executor = Executor(
             node, api, backend, self.recorder, take=self._take, created=self._created, clock=clock, random=random
         )
-        self._rotation = TokenRotation(
-            lambda uid: self._records.get(PodUid(uid)), self._executor.facts, api, backend, clock=clock, random=random
+        self._volumes = LiveVolumes(
+            lambda uid: self._records.get(PodUid(uid)),
+            self._executor.facts,
+            api,
+            backend,
+            lambda pod, reason, message: self.recorder.record(reference(pod), reason, message, warning=True),
+            clock=clock,
+            random=random,
         )
         self._writer = StatusWriter(api, self._held, self._written, clock=clock)
         self._workers = Workers(self._work, self._crashed)
@@ -100,7 +108,7 @@ class PodController:
                 self._workers.run(),
                 self._later.run(),
                 self._writer.run(),
-                self._rotation.run(),
+                self._volumes.run(),
                 self._reflector.run(),
             ):
                 group.create_task(part)
@@ -126,6 +134,8 @@ class PodController:
             if change.old is not None and record.instance is not None:
                 self._tell_of_changes(change.old, change.new)
             record.raw = change.new
+            if change.old is not None:
+                self._volumes.pod_changed(uid, change.old, change.new)
         self._look(uid)
 
     def instance_changed(self, change: Change) -> None:
@@ -157,7 +167,7 @@ class PodController:
                 size = Sizes(instance.cpu, instance.memory) if pod is None else _sizes(record)
                 self._executor.occupancy.take(record.uid, size, None)
                 if pod is not None:
-                    self._rotation.follow_unknown(record.uid, pod, instance.created_at)
+                    self._volumes.follow_unknown(record.uid, pod)
         for record in sorted(self._records.values(), key=_age):
             self._workers.trigger(record.uid)
 
@@ -240,12 +250,12 @@ class PodController:
             self._later.set(uid, self._clock.now() + self._executor.retry_seconds(record.failures + 3))
 
     def _keep_books(self, record: PodRecord) -> None:
-        """Count out what has ended, and stop replacing its tokens."""
+        """Count out what has ended, and keep its volumes no longer new."""
         instance = record.instance
         ended = instance.phase in TERMINAL if instance is not None else record.absent or record.lost
         if ended:
             self._executor.occupancy.release(record.uid)
-            self._rotation.drop(record.uid)
+            self._volumes.drop(record.uid)
 
     def _dropped(self, record: PodRecord) -> bool:
         """Forget a pod that neither side knows any more; never asks for another plan."""
@@ -253,7 +263,7 @@ class PodController:
             self._records.pop(record.uid, None)
             self._later.cancel(record.uid)
             self._executor.occupancy.release(record.uid)
-            self._rotation.drop(record.uid)
+            self._volumes.drop(record.uid)
         return False
 
     # ------------------------------------------------------------------ what comes back
@@ -266,9 +276,9 @@ class PodController:
         if change is not None:
             record.raw = change.new
 
-    def _created(self, record: PodRecord, refresh_at: float | None) -> None:
+    def _created(self, record: PodRecord, pod: Pod, fetched: Fetched) -> None:
         record.lost = False
-        self._rotation.follow(record.uid, refresh_at)
+        self._volumes.follow(record.uid, pod, fetched)
 
     def _held(self, uid: str) -> Json | None:
         record = self._records.get(PodUid(uid))

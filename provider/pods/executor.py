@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from provider.model.instance import Instance
     from provider.model.pod import Pod
     from provider.pods.record import PodRecord
+    from provider.pods.references import Fetched
     from provider.translate.references import Service
 
 Json = dict[str, Any]
@@ -92,13 +93,13 @@ class Executor:
         recorder: EventRecorder,
         *,
         take: Callable[[PodRecord, Json], None],
-        created: Callable[[PodRecord, float | None], None],
+        created: Callable[[PodRecord, Pod, Fetched], None],
         clock: Clock,
         random: Random,
     ) -> None:
         """Take where to put a pod that the API server answered with (`take`), and whom to tell of a creation.
 
-        `created` also gets the time at which the first of the pod's tokens is due for replacement.
+        `created` also gets what the pod's files were made from.
         """
         self.occupancy = Occupancy()
         self._node = node
@@ -190,7 +191,7 @@ class Executor:
             await self._not_created(record, raw, error)
             return
         self._accepted(record, instance)
-        self._created(record, fetched.refresh_at)
+        self._created(record, pod, fetched)
 
     def _accepted(self, record: PodRecord, instance: Instance) -> None:
         # The feed may have told of it, and of more, already.

@@ -18,7 +18,7 @@ from provider.model.timestamps import seconds_of
 from provider.translate.references import References
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
     from provider.model.pod import Container, Pod, VolumeEntry
@@ -40,10 +40,14 @@ class Names(Struct, frozen=True):
 
 
 class Fetched(Struct, frozen=True):
-    """References, and when the first of their tokens is to be replaced (seconds since the epoch)."""
+    """References, when the first of their tokens is to be replaced (seconds since the epoch), and what they were.
+
+    `versions` has the resourceVersion of each (`configmap` or `secret`, name), "" for one that is not there.
+    """
 
     references: References
     refresh_at: float | None = None
+    versions: dict[tuple[str, str], str] = {}
 
 
 def names_of(pod: Pod) -> Names:
@@ -71,8 +75,20 @@ def refresh_at(expires_at: float, seconds: int, jitter: float) -> float:
     return min(expires_at - seconds * 20 // 100, issued_at + LONGEST_TOKEN_SECONDS) - jitter
 
 
-async def fetch(pod: Pod, names: Names, api: KubeApi, facts: References, random: Random) -> Fetched:
-    """Fetch all names at the same time and add them to the node's `facts`.
+def nothing_held(_kind: str, _name: str) -> Json | None:
+    """Say that every object has to be fetched."""
+    return None
+
+
+async def fetch(
+    pod: Pod,
+    names: Names,
+    api: KubeApi,
+    facts: References,
+    random: Random,
+    held: Callable[[str, str], Json | None] = nothing_held,
+) -> Fetched:
+    """Fetch all names at the same time and add them to the node's `facts`; `held` has those that need no asking.
 
     Raises KubeError for an answer that is neither the object nor its absence.
     """
@@ -87,8 +103,9 @@ async def fetch(pod: Pod, names: Names, api: KubeApi, facts: References, random:
                 failures.append(KubeError(error.code, error.reason, f"{what}: {error.message}", error.retry_after))
             return error
 
-    def read(kind: str, name: str) -> Coroutine[Any, Any, Json | KubeError]:
-        return ask(f"{kind} {name}", api.get(f"{namespace}/{kind}s/{name}"))
+    async def read(kind: str, name: str) -> Json | KubeError:
+        known = held(kind, name)
+        return await ask(f"{kind} {name}", api.get(f"{namespace}/{kind}s/{name}")) if known is None else known
 
     def issue(audience: str, seconds: int) -> Coroutine[Any, Any, Json | KubeError]:
         account = pod.spec.service_account_name or "default"
@@ -104,23 +121,26 @@ async def fetch(pod: Pod, names: Names, api: KubeApi, facts: References, random:
     if failures:
         raise failures[0]
     found = {name: item for name, task in maps.items() if not isinstance(item := task.result(), KubeError)}
+    opened = {name: item for name, task in secrets.items() if not isinstance(item := task.result(), KubeError)}
     issued = {key: item for key, task in tokens.items() if not isinstance(item := task.result(), KubeError)}
     references = replace(
         facts,
         config_maps={name: _content(item) for name, item in found.items()},
         binary_keys={name: frozenset(item.get("binaryData") or ()) for name, item in found.items()},
-        secrets={
-            name: _decoded(item.get("data"))
-            for name, task in secrets.items()
-            if not isinstance(item := task.result(), KubeError)
-        },
+        secrets={name: _decoded(item.get("data")) for name, item in opened.items()},
         tokens={key: item["status"]["token"] for key, item in issued.items()},
         token_errors={
             key: item.message for key, task in tokens.items() if isinstance(item := task.result(), KubeError)
         },
     )
+    versions = {("configmap", name): _version(found.get(name)) for name in names.config_maps}
+    versions |= {("secret", name): _version(opened.get(name)) for name in names.secrets}
     due = [_refresh_at(item, random.uniform(0, REFRESH_JITTER_SECONDS)) for item in issued.values()]
-    return Fetched(references, min(due, default=None))
+    return Fetched(references, min(due, default=None), versions)
+
+
+def _version(item: Json | None) -> str:
+    return "" if item is None else str(item["metadata"].get("resourceVersion") or "")
 
 
 def _refresh_at(item: Json, jitter: float) -> float:

@@ -36,6 +36,22 @@ def volume(pod: Pod, entry: VolumeEntry, references: References, path: str) -> V
     return FilesVolume(entry.name, tuple({file.path: file for file in files}.values()))
 
 
+def shows_metadata(entry: VolumeEntry) -> bool:
+    """Return whether a volume shows something of the pod itself."""
+    projected = entry.projected.sources if entry.projected is not None else None
+    return entry.downward_api is not None or any(one.downward_api is not None for one in projected or ())
+
+
+def files_user(pod: Pod) -> int | None:
+    """Return the one user that all containers of a pod say they run as (pkg/volume/util FsUserFrom), None if none."""
+    spec, common = pod.spec, pod.spec.security_context
+    users = set()
+    for one in (*(spec.init_containers or ()), *spec.containers):
+        own = None if one.security_context is None else one.security_context.run_as_user
+        users.add(own if own is not None or common is None else common.run_as_user)
+    return users.pop() if len(users) == 1 else None
+
+
 def _empty_dir(name: str, source: EmptyDirSource | None, path: str) -> EmptyDirVolume:
     if source is None:
         return EmptyDirVolume(name)
@@ -74,13 +90,13 @@ class _Fill:
         data = objects[name]
         if not items:
             return [FileEntry(key, content, mode) for key, content in sorted(data.items())]
-        word = "config" if kind == "configmap" else "secret"
+        lacks = "configmap references non-existent config" if kind == "configmap" else "references non-existent secret"
         files = []
         for item in items:
             if item.key in data:
                 files.append(FileEntry(item.path, data[item.key], mode if item.mode is None else item.mode))
             elif not optional:
-                raise self._waits(f"references non-existent {word} key: {item.key}")
+                raise self._waits(f"{lacks} key: {item.key}")
         return files
 
     def downward(self, source: DownwardSource, mode: int) -> list[FileEntry]:
@@ -113,9 +129,9 @@ class _Fill:
                 why = self._references.token_errors.get(asked)
                 raise self._waits(f"failed to fetch token: {why}" if why else "failed to fetch token")
             # the kubelet writes 0600 with fsGroup; the group's own bits are set when the volume is owned by it
-            security = self._pod.spec.security_context
-            grouped = security is not None and security.fs_group is not None
-            files.append(FileEntry(token.path, text.encode(), 0o600 if grouped else mode))
+            security, owner = self._pod.spec.security_context, files_user(self._pod)
+            guarded = owner is not None or (security is not None and security.fs_group is not None)
+            files.append(FileEntry(token.path, text.encode(), 0o600 if guarded else mode, owner))
         return files
 
     def _waits(self, text: str) -> Rejection:

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 _DATA = "..data"
 _NEW_DATA = "..data_tmp"
-_PREFIX = "..v"
+_VERSIONS = "..[0-9]*"
 
 
-def write_files(root: Path, files: Sequence[FileEntry], group: int | None = None) -> None:
+def write_files(root: Path, files: Sequence[FileEntry], group: int | None = None, *, now: float = 0) -> None:
     """Make `root` show exactly these files; `group` is fsGroup, which then owns and may read them.
 
+    `now` (seconds since the epoch) names the version's directory: `..2026_11_24_13_50_01.<random>`.
     ValueError for a path that is absolute, empty, leaves the volume, or begins with `..`; nothing is written then.
     """
     wanted = {_checked(entry.path): entry for entry in files}
@@ -35,7 +37,8 @@ def write_files(root: Path, files: Sequence[FileEntry], group: int | None = None
         return
     old = root / _DATA
     previous = os.readlink(old) if old.is_symlink() else None  # noqa: PTH115 - the link's own text is wanted
-    version = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    stamp = datetime.fromtimestamp(now, UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
+    version = Path(tempfile.mkdtemp(prefix=stamp, dir=root))
     for path, entry in wanted.items():
         _write(version, path, entry, group)
     _open_directories(version, group)
@@ -43,10 +46,10 @@ def write_files(root: Path, files: Sequence[FileEntry], group: int | None = None
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(version.name)
     temporary.rename(old)
-    _link_names(root, {path.parts[0] for path in wanted})
+    _link_names(root, {path.parts[0]: entry.owner for path, entry in wanted.items()}, group)
     if previous is not None:
         shutil.rmtree(root / previous)
-    for stray in root.glob(_PREFIX + "*"):  # what a crash between two steps has left
+    for stray in root.glob(_VERSIONS):  # what a crash between two steps has left
         if stray != version:
             shutil.rmtree(stray)
 
@@ -67,6 +70,7 @@ def _same(root: Path, wanted: dict[PurePosixPath, FileEntry], group: int | None)
         (data / path).read_bytes() == entry.content
         and stat.S_IMODE((data / path).stat().st_mode) == _mode(entry, group)
         and (group is None or (data / path).stat().st_gid == group)
+        and (entry.owner is None or (data / path).stat().st_uid == entry.owner)
         and (root / path.parts[0]).is_symlink()
         for path, entry in wanted.items()
     )
@@ -81,9 +85,13 @@ def _write(version: Path, path: PurePosixPath, entry: FileEntry, group: int | No
     target = version / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(entry.content)
-    if group is not None:
-        os.chown(target, -1, group)
+    os.chown(target, *_owner(entry.owner, group))
     target.chmod(_mode(entry, group))
+
+
+def _owner(user: int | None, group: int | None) -> tuple[int, int]:
+    """Return what chown takes; -1 leaves it as it is."""
+    return -1 if user is None else user, -1 if group is None else group
 
 
 def _open_directories(version: Path, group: int | None) -> None:
@@ -94,11 +102,12 @@ def _open_directories(version: Path, group: int | None) -> None:
         directory.chmod(0o755 if group is None else 0o2755)
 
 
-def _link_names(root: Path, names: set[str]) -> None:
-    for name in names:
+def _link_names(root: Path, names: dict[str, int | None], group: int | None) -> None:
+    for name, user in names.items():
         link = root / name
         if not link.is_symlink():
             link.symlink_to(f"{_DATA}/{name}")
+            os.lchown(link, *_owner(user, group))
     for present in root.iterdir():
         if present.is_symlink() and not present.name.startswith("..") and present.name not in names:
             present.unlink()

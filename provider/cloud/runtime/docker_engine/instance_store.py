@@ -30,6 +30,7 @@ from provider.model.instance import EmptyDirVolume, FilesVolume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provider.clock import Clock
     from provider.model.instance import FileEntry
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
@@ -43,7 +44,8 @@ _RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")
 class InstanceStore:
     """The instances' directories below `<state directory>/instances`."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, clock: Clock) -> None:
+        self._clock = clock
         self._root = state_dir.absolute() / "instances"
         self._specs: dict[PodUid, SandboxSpec] = {}
 
@@ -95,7 +97,7 @@ class InstanceStore:
             return
         spec = self.spec(uid)
         try:
-            write_files(path, files, None if spec is None else spec.fs_group)
+            write_files(path, files, None if spec is None else spec.fs_group, now=self._clock.now())
         except (OSError, ValueError) as error:
             text = f'MountVolume.SetUp failed for volume "{volume}" : {error}'
             raise RuntimeFault(FaultKind.MOUNT, text) from error
@@ -149,7 +151,7 @@ class InstanceStore:
                 folder.mkdir(exist_ok=True)
                 mount_tmpfs(folder, 0o755)
                 path.mkdir(exist_ok=True)
-                write_files(path, volume.files, spec.fs_group)
+                write_files(path, volume.files, spec.fs_group, now=self._clock.now())
             else:
                 path.mkdir(parents=True, exist_ok=True)
                 if volume.memory:

@@ -49,7 +49,7 @@ async def remove_installation(client: Docker, installation: str, state_dir: Path
     await _remove_containers(engine, owners, 1 if host.leaves_one_by_one else _AT_ONCE)
     await remove_networks(client, installation)
     await _remove_cgroups(host, installation, clock)
-    return Removed(len(containers), await asyncio.to_thread(_remove_directories, state_dir))
+    return Removed(len(containers), await asyncio.to_thread(_remove_directories, state_dir, clock))
 
 
 async def _remove_containers(engine: Engine, rows: Sequence[Mapping[str, Any]], at_once: int) -> None:
@@ -67,8 +67,8 @@ async def _remove_containers(engine: Engine, rows: Sequence[Mapping[str, Any]], 
         raise first_fault(faults) from None
 
 
-def _remove_directories(state_dir: Path) -> int:
-    store = InstanceStore(state_dir)
+def _remove_directories(state_dir: Path, clock: Clock) -> int:
+    store = InstanceStore(state_dir, clock)
     uids = store.uids()
     for uid in uids:
         store.remove(uid)

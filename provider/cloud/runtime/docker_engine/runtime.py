@@ -98,7 +98,7 @@ class DockerRuntime:
         self._clock = clock
         self._settings = DockerSettings() if settings is None else settings
         self._engine = Engine(client, installation, clock)
-        self._store = InstanceStore(state_dir)
+        self._store = InstanceStore(state_dir, clock)
         self._mounts = AttemptMounts(self._store)
         self._images = Images(client, clock, prefer_local=self._settings.prefer_local)
         self._files = asyncio.Lock()

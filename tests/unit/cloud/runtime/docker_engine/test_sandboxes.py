@@ -87,7 +87,7 @@ def sandboxes(engine: Any, directory: Path, *, one_by_one: bool) -> Sandboxes:
     return Sandboxes(
         engine,
         "name",
-        InstanceStore(directory),
+        InstanceStore(directory, SystemClock()),
         cgroups,
         networks,
         SystemClock(),
