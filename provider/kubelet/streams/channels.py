@@ -148,18 +148,12 @@ def exit_status(protocol: str, code: int) -> bytes:
 
 
 def error_status(protocol: str, message: str) -> bytes:
-    """Return what the error channel says when the command could not be run or watched to its end."""
+    """Return what the error channel says when the command could not be run or watched to its end (500)."""
+    text = f"Internal error occurred: {message}"
     if not has_status(protocol):
-        return message.encode()
+        return text.encode()
     return msgspec.json.encode(
-        {
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": "InternalError",
-            "details": {"causes": [{"message": message}]},
-            "code": 500,
-        }
+        {"metadata": {}, "status": "Failure", "message": text, "reason": "InternalError", "code": 500}
     )
 
 

@@ -109,9 +109,21 @@ async def test_exec_in_a_container(on_node: Any, websockets: bool) -> None:
         )
         assert await run("-i", "p", "--", "wc", "-c", stdin=b"x" * 1000) == (0, b"1000\n", "")
         assert await run("-i", "p", "--", "cat", stdin=BIG) == (0, BIG, "")
-        code, out, text = await run("p", "--", "nothing-of-that-name")
-        assert code != 0
-        assert "nothing-of-that-name" in out.decode() + text
+        # The API server that translates WebSockets puts "Internal error occurred: " before it once more.
+        failed = "Internal error occurred: error executing command in container: OCI runtime exec failed: exec failed: "
+        for command, why in (("no-such", "executable file not found in $PATH"), ("/etc/passwd", "permission denied")):
+            code, out, text = await run("p", "--", command)
+            assert (code, out) == (1, b""), text
+            assert failed in text
+            assert f'exec: "{command}": {why}' in text
+        says = "OCI runtime exec failed: it is only what this command says"
+        code, out, _ = await run("p", "--", "sh", "-c", f"echo {says}; exit 127")
+        assert (code, out) == (127, f"{says}\n".encode())
+        assert await run("-t", "p", "--", "no-such") == (
+            1,
+            b"",
+            text.replace("/etc/passwd", "no-such").replace(why, "executable file not found in $PATH"),
+        )
 
 
 @WAYS

@@ -195,7 +195,10 @@ async def test_a_breach_of_the_protocol_ends_the_command() -> None:
 async def test_a_command_that_cannot_start_is_told_on_the_error_channel() -> None:
     client = FakeClient()
     await run(client, CloudError(CloudCode.INCORRECT_STATUS, "container c is not running"))
-    assert client.status["message"] == "error executing command in container: container c is not running"
+    assert (
+        client.status["message"]
+        == "Internal error occurred: error executing command in container: container c is not running"
+    )
     assert client.status["code"] == 500
     assert client.ended
 
@@ -205,7 +208,7 @@ async def test_an_engine_that_goes_away_in_between_is_told_too() -> None:
     command = FakeCommand(echo=True)
     command.broken = CloudError(CloudCode.UNAVAILABLE, "engine away")
     await run(client, command)
-    assert client.status["message"] == "error executing command in container: engine away"
+    assert client.status["message"] == "Internal error occurred: error executing command in container: engine away"
 
 
 async def test_a_bug_is_not_hidden_and_leaves_nothing() -> None:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from provider.cloud.backend import ExecRequest
 
 _SOON, _LATER = 0.01, 1.0
+_NOT_STARTED = b"OCI runtime exec failed"
+_NOT_STARTED_CODES = (126, 127)
+DETACH_KEYS = ",".join(["ctrl-^", "ctrl-_"] * 4)
+"""What the engine takes for "detach" from a terminal: nobody types it. Its own ctrl-p,ctrl-q would swallow the shell's
+ctrl-p."""
 _RESIZE_TRIES = 20
 _BEGIN_SECONDS = 30.0
 
@@ -42,6 +47,7 @@ async def start_exec(client: Docker, container: str, request: ExecRequest, clock
             stdout=request.stdout,
             stderr=request.stderr and not request.tty,
             tty=request.tty,
+            detach_keys=DETACH_KEYS,
         )
         session = DockerExec(made, made.start(), clock)
         await session.open()
@@ -64,9 +70,13 @@ class DockerExec:
         await self._stream.__aenter__()
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        """See ExecSession."""
+        """See ExecSession. RuntimeFault START for a command that could not start: the engine tells it as output."""
+        begins = True
         with faults(FaultKind.REFUSED):
             while (message := await self._stream.read_out()) is not None:
+                if begins and message.data.startswith(_NOT_STARTED):
+                    await self._check_started(message.data.decode(errors="replace").strip())
+                begins = False
                 yield (STDERR if message.stream == STDERR else STDOUT), message.data
 
     async def write(self, data: bytes) -> None:
@@ -103,14 +113,21 @@ class DockerExec:
                 return
 
     async def wait(self) -> int:
-        """See ExecSession."""
+        """See ExecSession. RuntimeFault START as `output`."""
         pause = _SOON
         while not self._finished:
             await self._inspected()
             if not self._finished:
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, _LATER)
+        await self._check_started("the command could not be started; its output would say why")
         return int(self._finished["ExitCode"])
+
+    async def _check_started(self, why: str) -> None:
+        """Raise RuntimeFault START if there never was a process: a command may itself end with 127, or print it."""
+        found = await self._inspected()
+        if not found["Running"] and found.get("Pid") == 0 and found["ExitCode"] in _NOT_STARTED_CODES:
+            raise RuntimeFault(FaultKind.START, why)
 
     async def close(self) -> None:
         """See ExecSession."""

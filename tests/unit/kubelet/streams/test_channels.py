@@ -52,13 +52,14 @@ def test_exit_code_as_client_go_reads_it() -> None:
 def test_before_v4_success_is_silent_and_failure_is_text() -> None:
     assert ch.exit_status(ch.V1, 0) == b""
     assert b"42" in ch.exit_status(ch.V3, 42)
-    assert ch.error_status(ch.V1, "gone") == b"gone"
+    assert ch.error_status(ch.V1, "gone") == b"Internal error occurred: gone"
 
 
 def test_an_error_has_no_exit_code() -> None:
     status = json.loads(ch.error_status(ch.V4, "engine away"))
-    assert (status["reason"], status["code"], status["message"]) == ("InternalError", 500, "engine away")
-    assert all(cause.get("reason") != "ExitCode" for cause in status["details"]["causes"])
+    text = "Internal error occurred: engine away"
+    assert (status["reason"], status["code"], status["message"]) == ("InternalError", 500, text)
+    assert "details" not in status
 
 
 def test_the_clients_order_decides_the_protocol() -> None:
