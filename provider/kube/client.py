@@ -7,6 +7,7 @@ know. Paths are API paths (`/api/v1/namespaces/default/pods/x`); subresources ar
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
@@ -31,6 +32,9 @@ PATCH_TYPES: dict[PatchKind, str] = {
     "apply": "application/apply-patch+yaml",
 }
 REQUEST_SECONDS = 30.0
+"""An answer has come as a whole after this, and a watch has begun, or there is none."""
+IDLE = "WatchIdle"
+"""KubeError.reason of a watch that had begun, and on which nothing came any more."""
 HTTP_ERROR = 400
 UNAUTHORIZED = 401
 
@@ -77,8 +81,9 @@ class KubeApi(Protocol):
         ...
 
     def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncGenerator[Json, None]:
-        """Yield `{"type", "object"}` lines until the server ends the watch; silence over `idle_seconds` is an error.
+        """Yield `{"type", "object"}` lines until the server ends the watch.
 
+        Silence over `idle_seconds` is an error whose reason is IDLE; ask for bookmarks, which come every minute.
         Who stops reading early closes it (contextlib.aclosing), or its connection stays until the collector comes.
         """
         ...
@@ -174,8 +179,13 @@ class HttpKubeApi:
         """See KubeApi."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=idle_seconds)
         transport = self._open()
+        begun = False
         try:
-            async with transport.send("GET", path, {**query, "watch": "true"}, None, "", timeout) as response:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    sent = transport.send("GET", path, {**query, "watch": "true"}, None, "", timeout)
+                    response = await stack.enter_async_context(sent)
+                begun = True
                 if response.status >= HTTP_ERROR:
                     failure = _failure(response, await response.read())
                     if failure.code == UNAUTHORIZED:
@@ -190,7 +200,11 @@ class HttpKubeApi:
                     *lines, rest = rest.split(b"\n")
                     for line in filter(None, lines):
                         yield msgspec.json.decode(line)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+        except TimeoutError as error:
+            if begun:
+                raise KubeError(0, IDLE, f"nothing has come on this watch for {idle_seconds:.0f} s") from error
+            raise _no_answer(error) from error
+        except (aiohttp.ClientError, msgspec.DecodeError) as error:
             raise _no_answer(error) from error
 
     async def _request(

@@ -1,7 +1,7 @@
 """Keep a Store equal to a collection of the API server: list, watch, list again when the server forgot our version.
 
 Upstream: client-go `tools/cache/reflector.go` (server timeouts of 5 to 10 minutes at random, list from the watch cache,
-bookmarks, 410 relists); a jittered back-off after failures.
+bookmarks, 410 relists); a jittered back-off after failures. A watch that is silent for too long is begun anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from provider.kube.client import KubeApi, KubeError
+from provider.kube.client import IDLE, KubeApi, KubeError
 from provider.kube.store import Change, Store
 from provider.observability.trouble import Trouble
 
@@ -27,8 +27,10 @@ log = structlog.get_logger(__name__)
 GONE = 410
 WATCH_SECONDS = 300
 """client-go: minWatchTimeout."""
-IDLE_GRACE_SECONDS = 30.0
-"""How long after the server's own timeout a silent connection counts as dead."""
+IDLE_SECONDS = 75.0
+"""How long a watch may be silent. The watch cache sends a bookmark every minute (upstream:
+`apiserver/pkg/storage/cacher`, defaultBookmarkFrequency): more than that, and nobody is there any more, whatever the
+kernel says of the connection. A server that sends none is asked again from the same version, which costs little."""
 BACKOFF_FIRST_SECONDS = 0.8
 BACKOFF_MAX_SECONDS = 30.0
 AWAY_MAX_SECONDS = 10.0
@@ -49,6 +51,7 @@ class Reflector:
         random: Random,
         listed: Callable[[], None] | None = None,
         watch_seconds: int = WATCH_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """Take the collection's path and selectors (`fieldSelector`, `labelSelector`).
 
@@ -68,6 +71,7 @@ class Reflector:
         self._watch_seconds = watch_seconds
         self._version = ""
         self._list_version = "0"
+        self._idle_seconds = idle_seconds
         self._failures = 0
         self._trouble = Trouble(log, clock, "watch.failed", "watch.goes_on", path=path, **query)
 
@@ -100,7 +104,7 @@ class Reflector:
             "timeoutSeconds": str(seconds),
         }
         lines = 0
-        async with aclosing(self._api.watch(self._path, query, seconds + IDLE_GRACE_SECONDS)) as watch:
+        async with aclosing(self._api.watch(self._path, query, self._idle_seconds)) as watch:
             async for line in watch:
                 await self._take(line["type"], line["object"])
                 lines += 1
@@ -120,6 +124,11 @@ class Reflector:
         self._version = item["metadata"]["resourceVersion"]
 
     async def _after(self, error: KubeError) -> None:
+        if error.reason == IDLE:
+            log.debug("watch.silent", path=self._path, error=str(error))
+            self._failures = 0  # the server had begun to answer
+            self._trouble.over()
+            return  # the way may be dead, or nothing has happened: the next request tells
         if error.code == GONE and self._version:
             log.info("watch.expired", path=self._path, version=self._version)
             self._version = ""

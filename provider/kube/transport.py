@@ -7,6 +7,7 @@ A transport is retired, not closed, when newer credentials take its place: what 
 
 from __future__ import annotations
 
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,26 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from aiohttp.connector import AddrInfoType
+
 CONNECTIONS = 256
 """At most so many at a time to one server: below its own limit (400 reads, 200 writes), above what a burst needs."""
 KEEPALIVE_SECONDS = 75.0
 """An idle connection is kept; the API server ends it after 90 s itself."""
 READ_BUFFER = 1 << 21
+PROBE_AFTER_SECONDS = 15
+"""An idle connection is probed after this, and then every third of it."""
+UNANSWERED_SECONDS = 30
+"""A connection on which neither data nor probes are acknowledged for this long is dead: a way that drops packets tells
+nobody. Together with PROBE_AFTER_SECONDS it is what client-go has over HTTP/2 (ReadIdleTimeout 30 s, PingTimeout 15 s).
+Without it a connection lives as long as the kernel sends again, a quarter of an hour."""
+SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_AFTER_SECONDS // 3),
+    # Counts for unacknowledged data and for unanswered probes alike, whatever TCP_KEEPCNT says.
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_SECONDS * 1000),
+)
 
 
 class Transport:
@@ -32,7 +48,10 @@ class Transport:
         self._in_flight = 0
         self._retired = False
         connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS, ssl=_context(configuration), keepalive_timeout=KEEPALIVE_SECONDS
+            limit=CONNECTIONS,
+            ssl=_context(configuration),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            socket_factory=_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -88,6 +107,15 @@ class Transport:
         settings = await self._configuration.auth_settings()
         bearer = settings.get("BearerToken")
         return {} if bearer is None else {"Authorization": bearer["value"]}
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """Return a socket that notices when the other side is silent for good."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    for level, option, value in SOCKET_OPTIONS:
+        made.setsockopt(level, option, value)
+    return made
 
 
 def _context(configuration: Any) -> ssl.SSLContext:

@@ -35,8 +35,9 @@ log = structlog.get_logger(__name__)
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 NODE_NAME_LENGTH = 200
 """Of a node's name at most so much stands in its requests' names, which may have 253 characters."""
-WATCH_SECONDS = 300
-IDLE_GRACE_SECONDS = 30.0
+WATCH_SECONDS = 60
+"""The server ends a watch after this: one of a single object that nobody touches is silent, and so is a dead way."""
+IDLE_GRACE_SECONDS = 15.0
 RETRY_SECONDS = 2.0
 UNAPPROVED_SECONDS = 10
 """An automatic approver answers within this; after it people are told what to do."""

@@ -6,8 +6,9 @@ from random import Random  # noqa: TID251 (a fixed seed)
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
-from provider.kube.client import HttpKubeApi, KubeError
+from provider.kube.client import IDLE, HttpKubeApi, KubeError
 from provider.kube.reflector import Reflector
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class ScriptedApi(HttpKubeApi):
 
     async def watch(self, path: str, query: Mapping[str, str], idle_seconds: float) -> AsyncIterator[dict[str, Any]]:
         self.queries.append(dict(query))
-        assert idle_seconds > int(query["timeoutSeconds"])
+        assert 60 < idle_seconds < 90  # bookmarks come every minute
         if not self.watches:
             raise DoneError
         for line in self.watches.pop(0):
@@ -115,3 +116,25 @@ async def test_failures_back_off_and_keep_the_version() -> None:
     assert clock.slept[0] == 12
     assert len(clock.slept) == 4
     assert [query["resourceVersion"] for query in api.queries] == ["0", "0", "5", "5", "5", "5"]
+
+
+async def test_a_silent_watch_begins_anew_at_once_where_it_was() -> None:
+    silence = KubeError(0, IDLE, "nothing has come")
+    bookmark = line("BOOKMARK", {"metadata": {"resourceVersion": "90"}})
+    api = ScriptedApi([listed("5", pod("a", "1"))], [[bookmark, silence], [silence], [silence]])
+    with structlog.testing.capture_logs() as logs:
+        seen, clock = await play(api)
+    assert seen == ["added a"]
+    assert [query["resourceVersion"] for query in api.queries] == ["0", "5", "90", "90", "90"]
+    assert clock.slept == []
+    assert all(each["log_level"] == "debug" for each in logs)
+
+
+async def test_a_watch_that_begins_ends_the_trouble_even_if_nothing_comes() -> None:
+    down, silence = KubeError(0, "ClientConnectorError", "no route"), KubeError(0, IDLE, "nothing has come")
+    api = ScriptedApi([listed("5")], [[down], [down], [down], [silence], [down]])
+    with structlog.testing.capture_logs() as logs:
+        _, clock = await play(api)
+    told = [each["event"] for each in logs if each["log_level"] != "debug"]
+    assert told == ["watch.failed", "watch.goes_on", "watch.failed"]
+    assert clock.slept[3] < clock.slept[2]
