@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo bench proto check test test-unit test-integration test-e2e lock clean
+.PHONY: help venv demo image bench proto check test test-unit test-integration test-e2e lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,6 +17,9 @@ venv: $(VENV)/.stamp ## the Python environment, pinned by version and hash
 
 demo: venv ## bring everything up and run a real Argo workflow on the virtual nodes; it stays up
 	@$(BIN)/python -m provider.cluster.demo
+
+image: venv ## the provider's own image (Dockerfile), on a base made from Debian packages
+	@$(BIN)/python -m provider.cluster.provider_image
 
 proto: venv ## write provider/rpc/gen from proto/
 	@$(BIN)/python proto/generate.py
@@ -50,6 +53,7 @@ lock: venv ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/pip install -q uv
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 -o requirements.lock
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --group pyproject.toml:build -c requirements-dev.lock --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 -o requirements-build.lock
 
 clean: ## remove what the tools left in this tree
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -48,7 +48,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     names: list[str]
     layers: list[str]
-    set: Literal["own", "core", "extra"] = "core"
+    set: Literal["own", "base", "core", "extra"] = "core"
     entrypoint: list[str] = []
     cmd: list[str] = []
     env: list[str] = []

@@ -53,15 +53,17 @@ def ensure_images(
     sets: Iterable[str] = ("own", "core"),
 ) -> ImageReport:
     """Make what is missing of these sets: `own` are the project's, `core` is what the demo and the tests need beside
-    them, `extra` are further stand-ins.
+    them, `extra` are further stand-ins, `base` is what the provider's image stands on (provider_image.py).
     """  # noqa: D205 - one list
     upstreams = {"argo": binaries.argo_module.parent, "kubernetes": binaries.kube.parent.parent}
     return _ensure(client, upstreams, cache, report, sets)
 
 
-def ensure_own_images(client: DockerClient, cache: Path, report: Callable[[str], None]) -> ImageReport:
-    """Make what is missing of the project's own images, for which no upstream has to be built."""
-    return _ensure(client, {}, cache, report, ("own",))
+def ensure_own_images(
+    client: DockerClient, cache: Path, report: Callable[[str], None], sets: Iterable[str] = ("own",)
+) -> ImageReport:
+    """Make what is missing of `own` or `base`, for which no upstream has to be built."""
+    return _ensure(client, {}, cache, report, sets)
 
 
 def _ensure(
