@@ -49,12 +49,21 @@ Config = Annotated[
 
 
 @app.command()
-def up(cluster: ClusterKind = ClusterKind.LOCAL, name: Name = "zonelet", config: Config = None) -> None:
+def up(
+    cluster: ClusterKind = ClusterKind.LOCAL,
+    name: Name = "zonelet",
+    config: Config = None,
+    with_stock_node: Annotated[
+        bool, typer.Option("--with-stock-node", help="Add a stock kubelet with containerd to the local cluster.")
+    ] = False,
+) -> None:
     """Bring up virtual nodes, with a local cluster and Argo Workflows, or in the cluster of the current context."""
     from provider.cluster.steps import Steps
 
     installation = _installation(name)
     if cluster is ClusterKind.CURRENT:
+        if with_stock_node:
+            raise typer.BadParameter("a stock node joins the local cluster only: leave --cluster current out")
         from provider.cluster.joined import join_cluster
         from provider.cluster.next_steps import after_joining
 
@@ -65,7 +74,8 @@ def up(cluster: ClusterKind = ClusterKind.LOCAL, name: Name = "zonelet", config:
     from provider.cluster.local_up import up_local
     from provider.cluster.next_steps import after_up
 
-    running = asyncio.run(up_local(installation, Steps(), config=config, user_kubeconfig=user_kubeconfig(os.environ)))
+    user = user_kubeconfig(os.environ)
+    running = asyncio.run(up_local(installation, Steps(), config=config, user_kubeconfig=user, stock=with_stock_node))
     typer.echo(after_up(installation, running))
 
 

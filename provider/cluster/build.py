@@ -25,9 +25,20 @@ from provider.cluster.build_command import BuildError, capture, run
 from provider.cluster.build_toolchain import GoToolchain, find_go
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Binaries", "BuildError", "build_all", "cache_root", "local_sources", "missing_programs"]
+__all__ = [
+    "KUBERNETES",
+    "Binaries",
+    "BuildError",
+    "Upstream",
+    "build_all",
+    "build_upstreams",
+    "cache_root",
+    "cached_directory",
+    "local_sources",
+    "missing_programs",
+]
 
 _RECIPE = "1"  # raise it when this file builds differently from the same inputs
 _ADVICE = "read the log; when a download failed, check the Go proxy settings (go env GOPROXY) and run it again"
@@ -118,14 +129,7 @@ class _Module:
 
 def build_all(cache: Path, report: Callable[[str], None]) -> Binaries:
     """Return the programs of all upstreams; build what the cache does not hold, and tell `report` how far it is."""
-    built: dict[str, Path] = {}
-    toolchain: GoToolchain | None = None
-    for upstream in (KUBERNETES, ETCD, ARGO):
-        final = _cached_directory(cache, upstream)
-        if not final.is_dir():
-            toolchain = toolchain or find_go(cache, local_sources() / "toolchain.txt", report)
-            final = _build(cache, upstream, toolchain, report)
-        built[upstream.name] = final
+    built = build_upstreams((KUBERNETES, ETCD, ARGO), cache, report)
     kubernetes, argo = built["kubernetes"] / "bin", built["argo"] / "bin"
     module = built["argo"] / "module"
     return Binaries(
@@ -140,9 +144,22 @@ def build_all(cache: Path, report: Callable[[str], None]) -> Binaries:
     )
 
 
+def build_upstreams(upstreams: Sequence[Upstream], cache: Path, report: Callable[[str], None]) -> dict[str, Path]:
+    """Return each upstream's directory in the cache by its name; build those that are not there."""
+    built: dict[str, Path] = {}
+    toolchain: GoToolchain | None = None
+    for upstream in upstreams:
+        final = cached_directory(cache, upstream)
+        if not final.is_dir():
+            toolchain = toolchain or find_go(cache, local_sources() / "toolchain.txt", report)
+            final = _build(cache, upstream, toolchain, report)
+        built[upstream.name] = final
+    return built
+
+
 def missing_programs(cache: Path) -> list[str]:
     """Return the upstreams that the cache has not, as `build_all` would build them now."""
-    return [each.name for each in (KUBERNETES, ETCD, ARGO) if not _cached_directory(cache, each).is_dir()]
+    return [each.name for each in (KUBERNETES, ETCD, ARGO) if not cached_directory(cache, each).is_dir()]
 
 
 def local_sources() -> Path:
@@ -176,7 +193,8 @@ def _key(upstream: Upstream) -> str:
     return content_key(_RECIPE, repr(upstream), tree=local_sources() / upstream.name)
 
 
-def _cached_directory(cache: Path, upstream: Upstream) -> Path:
+def cached_directory(cache: Path, upstream: Upstream) -> Path:
+    """Return where an upstream's programs are, or will be, in the cache."""
     return cache / "upstream" / f"{upstream.name}-{_key(upstream)}"
 
 

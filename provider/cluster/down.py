@@ -13,6 +13,8 @@ from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.installation import Record
 from provider.cluster.joined import leave_cluster
 from provider.cluster.steps import SetupError
+from provider.cluster.stock_node import StockNode
+from provider.cluster.stock_up import remove_stock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +42,8 @@ async def take_down(installation: Installation, steps: Steps) -> None:
             steps, f"leave the cluster of context {record.context}", partial(leave_cluster, installation, record)
         )
     else:
+        if StockNode(installation).exists():
+            left += await _attempt(steps, "remove the stock node", partial(remove_stock, installation))
         with steps.step("stop the control plane"):
             await installation.local.stop_processes()
     left += await _attempt(steps, "remove containers and networks", partial(remove_from_engine, installation))

@@ -25,6 +25,9 @@ from provider.cluster.processes import Process
 from provider.cluster.provider_config import LOCAL_DEFAULTS, config_text, given_config, write_config
 from provider.cluster.provider_daemon import start_provider, wait_for_nodes
 from provider.cluster.steps import SetupError
+from provider.cluster.stock_layout import PROCESSES
+from provider.cluster.stock_node import StockNode
+from provider.cluster.stock_up import up_stock
 from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi
 
@@ -56,10 +59,12 @@ async def up_local(
     config: Path | None = None,
     user_kubeconfig: Path | None = None,
     argo: bool = True,
+    stock: bool = False,
 ) -> Running:
     """Bring everything up. `config`: the user's own; `user_kubeconfig`: the file that gets a context, None for none.
 
-    Without `argo` the cluster stays empty (tests that need no workflow).
+    Without `argo` the cluster stays empty (tests that need no workflow). `stock` adds a stock node, which is brought
+    up again by every later call until `down`.
 
     ConfigError for a bad configuration, before anything is started; SetupError when a step fails.
     """
@@ -84,6 +89,8 @@ async def up_local(
             up = await _bring_up(installation, steps, chosen, given)
             if argo:
                 await _install_argo(installation, up, steps)
+            if stock or StockNode(installation).exists():
+                await up_stock(installation, steps)
             if user_kubeconfig is not None:
                 with steps.step(f"set the kube context {installation.context.name} in {user_kubeconfig}"):
                     installation.context.add(installation.local.kubeconfig, user_kubeconfig)
@@ -162,7 +169,7 @@ async def _choose_addresses(
 
 def _running(installation: Installation) -> frozenset[str]:
     """Return which of the installation's processes run."""
-    names = ("provider", *COMPONENTS)
+    names = ("provider", *COMPONENTS, *PROCESSES)
     return frozenset(name for name in names if Process(name, installation.state / "run").pid() is not None)
 
 
@@ -170,6 +177,6 @@ async def _undo(installation: Installation, steps: Steps, before: frozenset[str]
     if fresh:
         await take_down(installation, steps)
         return
-    for name in ("provider", *reversed(COMPONENTS)):
+    for name in (*reversed(PROCESSES), "provider", *reversed(COMPONENTS)):
         if name not in before:
             await Process(name, installation.state / "run").stop(installation.clock)

@@ -10,6 +10,8 @@ from provider.cluster.argo import DEPLOYMENTS, NAMESPACE
 from provider.cluster.local import COMPONENTS
 from provider.cluster.manifests import is_available
 from provider.cluster.processes import Process
+from provider.cluster.stock_layout import PROCESSES, STOCK_NODE
+from provider.cluster.stock_node import StockNode
 from provider.config.load import ConfigError, load, node_name
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
@@ -45,6 +47,8 @@ async def look_at(installation: Installation) -> Overview:
     seen = Overview()
     local = record is None or record.cluster == "local"
     names = [*(COMPONENTS if local else ()), "provider"]
+    if local and StockNode(installation).exists():
+        names += PROCESSES
     seen.components = [_component(name, installation.state / "run") for name in names]
     if record is None:
         seen.problems.append(f"the installation {installation.name} is not up (nothing in {installation.state})")
@@ -60,7 +64,7 @@ async def look_at(installation: Installation) -> Overview:
         else:
             api = await HttpKubeApi.from_environment(record.kubeconfig or None, record.context)
         try:
-            await _ask(api, seen, zones, argo=local)
+            await _ask(api, seen, zones, argo=local, stock=StockNode(installation).exists())
         finally:
             await api.close()
     except (KubeError, KubeConfigError) as error:
@@ -68,7 +72,7 @@ async def look_at(installation: Installation) -> Overview:
     return seen
 
 
-async def _ask(api: KubeApi, seen: Overview, zones: tuple[ZoneConfig, ...], *, argo: bool) -> None:
+async def _ask(api: KubeApi, seen: Overview, zones: tuple[ZoneConfig, ...], *, argo: bool, stock: bool) -> None:
     nodes = {each["metadata"]["name"]: each for each in (await api.list("/api/v1/nodes"))["items"]}
     pods: dict[str, list[Json]] = {}
     for each in (await api.list("/api/v1/pods"))["items"]:
@@ -78,6 +82,8 @@ async def _ask(api: KubeApi, seen: Overview, zones: tuple[ZoneConfig, ...], *, a
         name = node_name(zone)
         seen.nodes.append(_node(name, nodes.get(name)))
         seen.zones.append(_zone(zone, pods.get(name, [])))
+    if stock:
+        seen.nodes.append(_node(STOCK_NODE, nodes.get(STOCK_NODE)))
     if not argo:
         return
     for name in DEPLOYMENTS:

@@ -62,7 +62,9 @@ class Lab:
 
 
 @contextmanager
-def installed(name: str, *, argo: bool = True, config: Mapping[str, Any] | None = None) -> Iterator[Lab]:
+def installed(
+    name: str, *, argo: bool = True, stock: bool = False, config: Mapping[str, Any] | None = None
+) -> Iterator[Lab]:
     """Bring an installation up, and take it down whatever happened; the logs are kept below the cache directory."""
     state = Path(tempfile.mkdtemp(prefix=f"zl-{name}-", dir=STATES))
     installation = Installation(name, state / "state", SystemClock())
@@ -71,7 +73,7 @@ def installed(name: str, *, argo: bool = True, config: Mapping[str, Any] | None 
         file = state / "config.yaml"
         file.write_text(yaml.safe_dump(dict(config)))
     try:
-        running = asyncio.run(up_local(installation, Steps(), config=file, argo=argo))
+        running = asyncio.run(up_local(installation, Steps(), config=file, argo=argo, stock=stock))
         try:
             yield Lab(installation, running)
         finally:

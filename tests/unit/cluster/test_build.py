@@ -56,7 +56,7 @@ def test_the_key_follows_the_recipe() -> None:
 
 def test_a_second_start_builds_nothing_and_needs_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for upstream in (KUBERNETES, ETCD, ARGO):
-        build._cached_directory(tmp_path, upstream).mkdir(parents=True)
+        build.cached_directory(tmp_path, upstream).mkdir(parents=True)
     monkeypatch.setenv("PATH", str(tmp_path))
     said: list[str] = []
     binaries = build_all(tmp_path, said.append)
