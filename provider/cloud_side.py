@@ -30,6 +30,7 @@ from provider.config.load import zones_of, zones_without_vswitch
 from provider.kubelet_ports import HostPort, ZonePort
 from provider.model.ids import ZoneId
 from provider.rpc.client import RemoteBackend
+from provider.rpc.health_check import check_health
 from provider.supervision import keep_running
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _simulated(config: ProviderConfig, journal: Journal, clock: Clock, random: R
     runtime = SimulatedRuntime(clock, durations.start_seconds, durations.duration_seconds)
     # Simulated addresses are on no network: nobody else's blocks matter.
     blocks = _settle(config, journal, (), own_network=False)
-    backend = LocalBackend(_zones(config, blocks), runtime, journal, clock=clock, random=random)
+    backend = LocalBackend(_zones(config, blocks), runtime, journal, clock=clock, random=random, grpc=check_health)
     return CloudSide(backend=backend, ports=_host_ports(config), run=backend.run)
 
 
@@ -122,6 +123,7 @@ async def _docker(
         journal,
         clock=clock,
         random=random,
+        grpc=check_health,
         starts_in_flight=docker.starts_in_flight,
     )
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
     from provider.cloud.instances.entry import Entry
     from provider.cloud.instances.journal import Journal
+    from provider.cloud.instances.probes import GrpcCheck
     from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
@@ -49,7 +50,10 @@ ZONE_NOTICE_SECONDS = 1.0
 
 
 class LocalBackend:
-    """See ElasticBackend. `starts_in_flight`: how many instances start at a time. The caller closes `journal`."""
+    """See ElasticBackend. `starts_in_flight`: how many instances start at a time; `grpc`: how gRPC probes ask.
+
+    The caller closes `journal`.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class LocalBackend:
         *,
         clock: Clock,
         random: Random,
+        grpc: GrpcCheck,
         starts_in_flight: int = 4,
         orphans: OrphanSweep | None = None,
     ) -> None:
@@ -71,7 +76,13 @@ class LocalBackend:
         self._ready = False
         self._changed_zones: set[ZoneId] = set()
         self._supervisor = Supervisor(
-            runtime, journal, clock=clock, random=random, spawn=self._spawn, starts_in_flight=starts_in_flight
+            runtime,
+            journal,
+            clock=clock,
+            random=random,
+            spawn=self._spawn,
+            starts_in_flight=starts_in_flight,
+            grpc=grpc,
         )
         self._placement = Placement(zones)
         self._placer = Placer(self._placement, runtime, clock, self._supervisor.feed_uid, self._zone_changed)

@@ -88,7 +88,14 @@ class TcpAction(Struct, frozen=True, omit_defaults=True, tag="tcp"):
     host: str = ""
 
 
-Action: TypeAlias = ExecAction | HttpAction | TcpAction
+class GrpcAction(Struct, frozen=True, omit_defaults=True, tag="grpc"):
+    """Ask grpc.health.v1.Health/Check at the instance's address about `service`; SERVING is success."""
+
+    port: int
+    service: str = ""
+
+
+Action: TypeAlias = ExecAction | HttpAction | TcpAction | GrpcAction
 
 
 class Probe(Struct, frozen=True, omit_defaults=True):

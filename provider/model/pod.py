@@ -199,12 +199,20 @@ class TcpHandler(ApiObject, frozen=True):
     host: str = ""
 
 
+class GrpcHandler(ApiObject, frozen=True):
+    """GRPCAction; `service` of a grpc.health.v1.HealthCheckRequest."""
+
+    port: int
+    service: str | None = None
+
+
 class ProbeEntry(ApiObject, frozen=True):
     """Probe of the API; seconds."""
 
     exec: ExecHandler | None = None
     http_get: HttpHandler | None = None
     tcp_socket: TcpHandler | None = None
+    grpc: GrpcHandler | None = None
     initial_delay_seconds: int = 0
     timeout_seconds: int = 1
     period_seconds: int = 10

@@ -6,32 +6,27 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from provider.model.errors import Rejection
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
-    Action,
     ContainerKind,
     ContainerSpec,
     DnsConfig,
-    ExecAction,
     HostAlias,
-    HttpAction,
     InstanceRequest,
-    Probe,
     PullPolicy,
     RestartPolicy,
     SecurityContext,
-    TcpAction,
     VolumeMount,
 )
 from provider.model.pod import Capabilities, ContainerSecurity, PodSecurity
 from provider.translate.credentials import credentials
 from provider.translate.environment import environment
+from provider.translate.handlers import probe
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
 from provider.translate.volumes import volume
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, Pod, ProbeEntry
+    from provider.model.pod import Container, Pod
     from provider.translate.references import References
 
 SIMULATE_PREFIX = "simulate.zonelet.dev/"
@@ -108,9 +103,9 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         stdin_once=one.stdin_once,
         termination_path=one.termination_message_path,
         termination_fallback_to_logs=one.termination_message_policy == "FallbackToLogsOnError",
-        readiness=_probe(one, one.readiness_probe, f"{path}.readinessProbe"),
-        liveness=_probe(one, one.liveness_probe, f"{path}.livenessProbe"),
-        startup=_probe(one, one.startup_probe, f"{path}.startupProbe"),
+        readiness=probe(one, one.readiness_probe, f"{path}.readinessProbe"),
+        liveness=probe(one, one.liveness_probe, f"{path}.livenessProbe"),
+        startup=probe(one, one.startup_probe, f"{path}.startupProbe"),
     )
 
 
@@ -130,40 +125,6 @@ def _security(pod: PodSecurity, own: ContainerSecurity) -> SecurityContext:
         cap_drop=tuple(capabilities.drop or ()),
         seccomp="unconfined" if seccomp is not None and seccomp.type == "Unconfined" else "",
     )
-
-
-def _probe(one: Container, probe: ProbeEntry | None, path: str) -> Probe | None:
-    if probe is None:
-        return None
-    action: Action
-    if probe.exec is not None:
-        action = ExecAction(tuple(probe.exec.command or ()))
-    elif probe.http_get is not None:
-        http = probe.http_get
-        headers = tuple((header.name, header.value) for header in http.http_headers or ())
-        action = HttpAction(_port(one, http.port, path), http.path, http.scheme, http.host, headers)
-    elif probe.tcp_socket is not None:
-        action = TcpAction(_port(one, probe.tcp_socket.port, path), probe.tcp_socket.host)
-    else:
-        raise Rejection("UnsupportedPodSpec", f"{path} has no handler", field=path)
-    return Probe(
-        action,
-        initial_delay=probe.initial_delay_seconds,
-        period=probe.period_seconds,
-        timeout=probe.timeout_seconds,
-        success_threshold=probe.success_threshold,
-        failure_threshold=probe.failure_threshold,
-        grace=probe.termination_grace_period_seconds,
-    )
-
-
-def _port(one: Container, port: int | str, path: str) -> int:
-    if isinstance(port, int) or port.isdecimal():
-        return int(port)
-    for known in one.ports or ():
-        if known.name == port:
-            return known.container_port
-    raise Rejection("UnsupportedPodSpec", f"{path}: container has no port named {port}", field=path)
 
 
 def _dns(pod: Pod, placement: Placement) -> DnsConfig:

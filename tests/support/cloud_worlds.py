@@ -35,6 +35,7 @@ from provider.model.instance import (
     RestartPolicy,
     Volume,
 )
+from provider.rpc.health_check import check_health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -228,7 +229,9 @@ def container_status(instance: Instance, name: str) -> ContainerStatus:
 @asynccontextmanager
 async def local_backend(below: RuntimeWorld, directory: Path, clock: Clock) -> AsyncIterator[ElasticBackend]:
     with Journal(directory / "journal.sqlite") as journal:
-        backend = LocalBackend([below.zone], below.runtime, journal, clock=clock, random=random.Random(1))
+        backend = LocalBackend(
+            [below.zone], below.runtime, journal, clock=clock, random=random.Random(1), grpc=check_health
+        )
         ready = asyncio.Event()
         serving = asyncio.get_running_loop().create_task(backend.run(ready))
         arrived = asyncio.get_running_loop().create_task(ready.wait())

@@ -30,7 +30,7 @@ from provider.cloud.instances.wording import (
     tell_crash_backoff,
     tell_error,
     tell_probe_kill,
-    tell_unhealthy,
+    tell_probed,
 )
 from provider.model.instance import ContainerKind, ContainerPhase, ContainerState, RestartPolicy
 
@@ -185,8 +185,9 @@ def _observed(state: InstanceState, event: Observed, now: float, out: list[Instr
 def _probed(state: InstanceState, event: Probed, now: float, out: list[Instruction]) -> None:
     one = state.containers[event.container]
     kill = one.probed(event, now)
-    if not event.success:
-        out.append(tell_unhealthy(one.name, event.kind, event.message, errored=event.errored))
+    told = tell_probed(event)
+    if told is not None:
+        out.append(told)
     if kill and one.stop_by is None:
         grace = max(LEAST_GRACE, one.probe_grace(event.kind, state.request.grace))
         one.stop_by = now + grace

@@ -99,6 +99,9 @@ def _push(one: ContainerProgress, now: float, out: list[Instruction]) -> None:
 
 def _wind_down(state: InstanceState, now: float, out: list[Instruction]) -> None:
     state.stop_by = state.stop_by if state.stop_by is not None else now + state.request.grace
+    for one in state.containers.values():
+        if one.stop_by is not None:
+            out.extend(one.probes_due(now))
     if _stopped(state, state.stop_by, now, out) and state.acting is None and now >= state.retry_at:
         state.acting = Stage.RELEASE
         out.append(ReleaseSandbox())

@@ -286,11 +286,14 @@ class ContainerProgress:
             self.state = ContainerState(reason=self.state.reason, message=message)
 
     def probes_due(self, now: float) -> list[RunProbe]:
-        """Return the probes to run now; liveness and readiness wait for startup (kubelet prober/worker.go)."""
+        """Return the probes to run now (kubelet prober/worker.go).
+
+        Liveness and readiness wait for startup; while the container is being stopped only readiness goes on.
+        """
         due = []
         for track in self._active_probes():
             if track.due <= now:
-                track.running = True
+                track.begin(now)
                 due.append(RunProbe(self.name, self.attempt, track.kind))
         return due
 
@@ -388,10 +391,14 @@ class ContainerProgress:
         self._probes = {k: ProbeTrack(k, p, begun + p.initial_delay) for k, p in probes if p is not None}
 
     def _active_probes(self) -> list[ProbeTrack]:
-        if not self._probes or self.step is not Step.RUNNING or self.stop_by is not None:
+        if not self._probes or self.step is not Step.RUNNING:
             return []
+        stopping = self.stop_by is not None
         return [
             track
             for kind, track in self._probes.items()
-            if not track.running and not track.held and (kind is ProbeKind.STARTUP) is not self.started
+            if not track.running
+            and not track.held
+            and (kind is ProbeKind.STARTUP) is not self.started
+            and (kind is ProbeKind.READINESS or not stopping)
         ]

@@ -19,6 +19,15 @@ class ProbeKind(StrEnum):
     READINESS = "Readiness"
 
 
+class Outcome(StrEnum):
+    """How a probe went. WARNING counts as success; ERRORED (it could not be run) counts as nothing."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+    ERRORED = "errored"
+
+
 class Stage(StrEnum):
     """Which act failed."""
 
@@ -79,14 +88,13 @@ class SandboxLost(Struct, frozen=True):
 
 
 class Probed(Struct, frozen=True, omit_defaults=True):
-    """A probe's result. `errored`: it could not be run, which says nothing about the container."""
+    """A probe's result; `message` is its output, or why it could not be run."""
 
     container: str
     attempt: int
     kind: ProbeKind
-    success: bool
+    outcome: Outcome
     message: str = ""
-    errored: bool = False
 
 
 class DeleteRequested(Struct, frozen=True):

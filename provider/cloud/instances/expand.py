@@ -1,48 +1,18 @@
-"""The kubelet's `$(NAME)` expansion of env, command and args. Pure.
+"""`$(NAME)` in env, command and args (model/expansion.py has the rule of one text). Pure.
 
-Rule: k8s.io/kubernetes/third_party/forked/golang/expansion. `$(NAME)` becomes the variable's value, or stays as written
-when there is no such variable; `$$` becomes `$` and so shields what follows; any other `$` stays. Results are not
-expanded again. In env a variable sees those before it (kubelet makeEnvironmentVariables); in command and args all.
+In env a variable sees those before it (kubelet makeEnvironmentVariables); in command and args all.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provider.model.expansion import expand
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provider.model.instance import EnvVar
-
-
-def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Return the text with its references resolved in one pass, left to right."""
-    if "$" not in text:
-        return text
-    pieces: list[str] = []
-    cursor = 0
-    while (dollar := text.find("$", cursor)) >= 0:
-        pieces.append(text[cursor:dollar])
-        follower = text[dollar + 1 : dollar + 2]
-        if follower == "$":
-            pieces.append("$")
-            cursor = dollar + 2
-        elif follower == "(":
-            close = text.find(")", dollar + 2)
-            if close < 0:
-                # Unclosed: upstream keeps `$(` as written and reads on right behind it.
-                pieces.append("$(")
-                cursor = dollar + 2
-            else:
-                name = text[dollar + 2 : close]
-                pieces.append(variables.get(name, f"$({name})"))
-                cursor = close + 1
-        else:
-            # Upstream reads the follower as an ordinary character, so it is part of what stays.
-            pieces.append("$" + follower)
-            cursor = dollar + 1 + len(follower)
-    pieces.append(text[cursor:])
-    return "".join(pieces)
 
 
 def expand_env(env: Sequence[EnvVar], address: str) -> dict[str, str]:

@@ -76,16 +76,15 @@ class InstanceMachine:
         if state.released:
             return None
         times = [state.retry_at] if state.acting is None else []
-        if not state.ending:
-            if state.deadline is not None:
-                times.append(state.deadline)
-            if not state.lost:
-                for one in state.containers.values():
-                    if one.step is Step.IDLE:
-                        times.append(one.shown_at if one.state.reason == IMAGE_PULL else one.retry_at)
-                    probe = one.next_probe()
-                    if probe is not None:
-                        times.append(probe)
+        if not state.ending and state.deadline is not None:
+            times.append(state.deadline)
+        if not state.lost:
+            for one in state.containers.values():
+                if one.step is Step.IDLE and not state.ending:
+                    times.append(one.shown_at if one.state.reason == IMAGE_PULL else one.retry_at)
+                probe = one.next_probe()
+                if probe is not None and (one.stop_by is not None or not state.ending):
+                    times.append(probe)
         due = min((time for time in times if time > state.handled_at), default=math.inf)
         return None if due == math.inf else due
 

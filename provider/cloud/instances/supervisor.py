@@ -22,7 +22,17 @@ import structlog
 from provider.cloud.instances.act_queue import ActQueue
 from provider.cloud.instances.acts import RETRY, Acts
 from provider.cloud.instances.entry import Entry
-from provider.cloud.instances.events import Abandoned, Event, Faulted, Observed, Probed, SandboxLost, Stage, Tick
+from provider.cloud.instances.events import (
+    Abandoned,
+    Event,
+    Faulted,
+    Observed,
+    Outcome,
+    Probed,
+    SandboxLost,
+    Stage,
+    Tick,
+)
 from provider.cloud.instances.instructions import (
     CreateSandbox,
     EnsureImage,
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cloud.instances.journal import Journal
     from provider.cloud.instances.placer import Placer
+    from provider.cloud.instances.probes import GrpcCheck
     from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.ids import PodUid
     from provider.model.instance import Instance
@@ -74,8 +85,10 @@ class Supervisor:
         random: Random,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         starts_in_flight: int,
+        grpc: GrpcCheck,
     ) -> None:
         self._runtime = runtime
+        self._grpc = grpc
         self._journal = journal
         self._clock = clock
         self._random = random
@@ -273,12 +286,12 @@ class Supervisor:
         machine = entry.machine
         try:
             placed = machine.placement
-            found = await run_probe(self._runtime, machine.request, "" if placed is None else placed[1], wanted)
+            address = "" if placed is None else placed[1]
+            found = await run_probe(self._runtime, machine.request, address, wanted, self._grpc)
         except Exception as error:  # a bug of a probe is the probe's failure to run, and is told
             log.exception("probe failed by a bug", uid=entry.uid, container=wanted.container)
-            found = Probed(
-                wanted.container, wanted.attempt, wanted.kind, success=False, message=str(error), errored=True
-            )
+            text = f"probe errored and resulted in unknown state: internal error: {error}"
+            found = Probed(wanted.container, wanted.attempt, wanted.kind, Outcome.ERRORED, text)
         self.feed(entry, found)
 
     async def _stop(self, entry: Entry, wanted: StopContainer) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provider.cloud.instances.events import Outcome
 from provider.cloud.instances.instructions import Tell
 
 if TYPE_CHECKING:
+    from provider.cloud.instances.events import Probed
     from provider.model.instance import InstanceRequest
 
 UNKNOWN_REASON = "ContainerStatusUnknown"
@@ -76,7 +78,15 @@ def tell_probe_kill(container: str, kind: str, *, init: bool, restart: bool) -> 
     return Tell("Killing", f"Container {container} failed {kind} probe{suffix}", container)
 
 
-def tell_unhealthy(container: str, kind: str, message: str, *, errored: bool) -> Tell:
-    """Return the event of a probe that failed, or could not be run at all (prober.go probe)."""
-    what = "probe errored and resulted in unknown state" if errored else "probe failed"
-    return Tell("Unhealthy", f"{kind} {what}: {message}", container, warning=True)
+def tell_probed(result: Probed) -> Tell | None:
+    """Return the event of a probe that went wrong, or went well with a warning (prober.go probe); None: nothing."""
+    kind, name, text = result.kind, result.container, result.message
+    match result.outcome:
+        case Outcome.SUCCESS:
+            return None
+        case Outcome.WARNING:
+            return Tell("ProbeWarning", f"{kind} probe warning: {text}", name, warning=True)
+        case Outcome.FAILURE:
+            return Tell("Unhealthy", f"{kind} probe failed: {text}", name, warning=True)
+        case Outcome.ERRORED:
+            return Tell("Unhealthy", f"{kind} {text}", name, warning=True)

@@ -65,7 +65,7 @@ def test_refuses_a_pod_field_by_its_path(spec: dict[str, Any], path: str) -> Non
     [
         ({"ports": [{"containerPort": 1, "hostPort": 1}]}, "ports[0].hostPort"),
         ({"lifecycle": {"preStop": {}}}, "lifecycle"),
-        ({"livenessProbe": {"grpc": {"port": 1}}}, "livenessProbe.grpc"),
+        ({"livenessProbe": {"grpc": {"port": 1, "mode": "TLS"}}}, "livenessProbe.grpc.mode"),
         ({"volumeMounts": [{"name": "v", "mountPath": "/v", "subPathExpr": "$(A)"}]}, "volumeMounts[0].subPathExpr"),
         ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "securityContext.seccompProfile.type"),
         ({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "k"}}}]}, "env[0].valueFrom.fileKeyRef"),

@@ -6,7 +6,7 @@ import pytest
 
 from provider.model.errors import Rejection
 from provider.model.ids import ZoneId
-from provider.model.instance import ContainerKind, HttpAction, InstanceRequest
+from provider.model.instance import Action, ContainerKind, ExecAction, GrpcAction, HttpAction, InstanceRequest
 from provider.model.pod import pod_from_json
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
@@ -53,3 +53,26 @@ def test_dns_config_is_added_to_the_policy() -> None:
     assert dns.searches == ("ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "x")
     assert dns.options == ("ndots:2",)
     assert made(dnsPolicy="Default").dns.from_host
+
+
+def test_a_grpc_probe_names_its_service() -> None:
+    assert probe_action({"grpc": {"port": 50051, "service": "shop"}}) == GrpcAction(50051, "shop")
+    assert probe_action({"grpc": {"port": 50051}}) == GrpcAction(50051)
+
+
+def test_a_probes_command_knows_the_literal_variables_only() -> None:
+    env = [{"name": "A", "value": "a"}, {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+    action = probe_action({"exec": {"command": ["sh", "$(A)$$(A)", "$(N)", "$(KUBERNETES_PORT)"]}}, env=env)
+    assert action == ExecAction(("sh", "a$(A)", "", "$(KUBERNETES_PORT)"))
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1])
+def test_a_probe_port_out_of_range_is_refused(port: int) -> None:
+    with pytest.raises(Rejection, match=r"spec\.containers\[0\]\.readinessProbe: invalid port number"):
+        probe_action({"tcpSocket": {"port": port}})
+
+
+def probe_action(probe: dict[str, Any], **container: Any) -> Action:
+    readiness = made({"readinessProbe": probe, **container}).containers[0].readiness
+    assert readiness is not None
+    return readiness.action

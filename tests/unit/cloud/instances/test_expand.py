@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provider.cloud.instances.expand import expand, expand_env, expand_words
+from provider.cloud.instances.expand import expand_env, expand_words
+from provider.model.expansion import expand
 from provider.model.instance import EnvVar
 
 VARIABLES = {"A": "a", "B": "$(A)", "EMPTY": ""}

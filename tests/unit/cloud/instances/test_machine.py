@@ -9,6 +9,7 @@ from provider.cloud.instances.events import (
     DeleteRequested,
     Faulted,
     Observed,
+    Outcome,
     Probed,
     ProbeKind,
     Stage,
@@ -149,12 +150,12 @@ def test_readiness_follows_startup_and_liveness_kills() -> None:
     drive = Drive(app(startup=probe, readiness=probe, liveness=probe), policy=RestartPolicy.ALWAYS)
     drive.send(Tick())
     assert [i for i in drive.seen if isinstance(i, RunProbe)] == [RunProbe("a", 0, ProbeKind.STARTUP)]
-    drive.send(Probed("a", 0, ProbeKind.STARTUP, success=True))
+    drive.send(Probed("a", 0, ProbeKind.STARTUP, Outcome.SUCCESS))
     assert (drive.status("a").started, drive.status("a").ready) == (True, False)
-    drive.send(Probed("a", 0, ProbeKind.READINESS, success=True))
+    drive.send(Probed("a", 0, ProbeKind.READINESS, Outcome.SUCCESS))
     assert drive.status("a").ready
     for _ in range(2):
-        drive.send(Probed("a", 0, ProbeKind.LIVENESS, success=False))
+        drive.send(Probed("a", 0, ProbeKind.LIVENESS, Outcome.FAILURE))
     assert drive.stops() == [StopContainer("a", 0, 30)]
     drive.end("a", 137)
     assert drive.starts() == ["a", "a"]

@@ -11,6 +11,7 @@ from provider.cloud.instances.events import (
     Faulted,
     ImageReady,
     Observed,
+    Outcome,
     Placed,
     Probed,
     ProbeKind,
@@ -25,6 +26,7 @@ from provider.cloud.instances.instructions import (
     Place,
     ReleaseSandbox,
     RemoveAttempt,
+    RunProbe,
     StartContainer,
     StopContainer,
 )
@@ -165,7 +167,7 @@ def test_stopping_is_told_once_and_deadline_too() -> None:
 def test_a_probe_that_kills_says_whether_it_restarts(policy: RestartPolicy, kind: ProbeKind, text: str) -> None:
     probes = {"startup" if kind is ProbeKind.STARTUP else "liveness": PROBE}
     drive = Drive(app(**probes), policy=policy)
-    drive.send(Probed("a", 0, kind, success=False, message="connection refused"))
+    drive.send(Probed("a", 0, kind, Outcome.FAILURE, "connection refused"))
     assert drive.told()[2:] == [("Unhealthy", f"{kind} probe failed: connection refused"), ("Killing", text)]
     assert drive.stops() == [StopContainer("a", 0, 30)]
     drive.now = 9
@@ -176,13 +178,15 @@ def test_a_probe_that_kills_says_whether_it_restarts(policy: RestartPolicy, kind
 
 def test_a_sidecar_that_fails_its_probe_is_an_init_container() -> None:
     drive = Drive(msgspec.structs.replace(sidecar("s"), liveness=PROBE), app(), policy=RestartPolicy.NEVER)
-    drive.send(Probed("s", 0, ProbeKind.LIVENESS, success=False))
+    drive.send(Probed("s", 0, ProbeKind.LIVENESS, Outcome.FAILURE))
     assert ("Killing", "Init container s failed liveness probe") in drive.told()
 
 
 def test_a_probe_that_could_not_run_counts_for_nothing() -> None:
     drive = Drive(app(liveness=PROBE), policy=RestartPolicy.ALWAYS)
-    drive.send(Probed("a", 0, ProbeKind.LIVENESS, success=False, message="engine away", errored=True))
+    drive.send(
+        Probed("a", 0, ProbeKind.LIVENESS, Outcome.ERRORED, "probe errored and resulted in unknown state: engine away")
+    )
     assert drive.stops() == []
     assert drive.told()[-1] == ("Unhealthy", "Liveness probe errored and resulted in unknown state: engine away")
     assert drive.machine.wake_at() == 10
@@ -190,7 +194,7 @@ def test_a_probe_that_could_not_run_counts_for_nothing() -> None:
 
 def test_no_probe_runs_between_a_liveness_failure_and_the_next_attempt() -> None:
     drive = Drive(app(liveness=PROBE), policy=RestartPolicy.ALWAYS)
-    drive.send(Probed("a", 0, ProbeKind.LIVENESS, success=False))
+    drive.send(Probed("a", 0, ProbeKind.LIVENESS, Outcome.FAILURE))
     assert drive.machine.wake_at() is None
 
 
@@ -517,3 +521,37 @@ def test_it_agrees_with_what_it_knows_and_with_nothing_else() -> None:
     drive.end("a", 1)
     assert drive.machine.agrees([gone(code=1), gone(attempt=1, code=1)])
     assert not drive.machine.agrees([SeenContainer(name="a", attempt=2, container_id="d", running=True)])
+
+
+# ---------------------------------------------------------------- probes in time
+
+
+def test_a_warning_is_told_and_counts_as_success() -> None:
+    drive = Drive(app(readiness=PROBE), policy=RestartPolicy.ALWAYS)
+    drive.send(Probed("a", 0, ProbeKind.READINESS, Outcome.WARNING, "Probe terminated redirects"))
+    assert drive.status("a").ready
+    assert drive.told()[-1] == ("ProbeWarning", "Readiness probe warning: Probe terminated redirects")
+
+
+def test_probes_keep_their_beat_whatever_they_take() -> None:
+    probe = Probe(TcpAction(80), initial_delay=5, period=10)
+    drive = Drive(app(liveness=probe), policy=RestartPolicy.ALWAYS)
+    assert drive.wake() == 5
+    drive.now += 3
+    drive.send(Probed("a", 0, ProbeKind.LIVENESS, Outcome.SUCCESS))
+    assert drive.wake() == 7
+    drive.now += 14
+    drive.send(Probed("a", 0, ProbeKind.LIVENESS, Outcome.SUCCESS))
+    assert drive.count(RunProbe) == 3
+
+
+def test_readiness_goes_on_while_the_container_is_stopped() -> None:
+    drive = Drive(app(readiness=PROBE, liveness=PROBE), policy=RestartPolicy.ALWAYS)
+    for kind in (ProbeKind.READINESS, ProbeKind.LIVENESS):
+        drive.send(Probed("a", 0, kind, Outcome.SUCCESS))
+    drive.send(DeleteRequested(30))
+    drive.seen.clear()
+    drive.wake()
+    assert [i for i in drive.seen if isinstance(i, RunProbe)] == [RunProbe("a", 0, ProbeKind.READINESS)]
+    drive.send(Probed("a", 0, ProbeKind.READINESS, Outcome.FAILURE))
+    assert not drive.status("a").ready

@@ -446,30 +446,60 @@ class TcpAction(_message.Message):
 Global___TcpAction: _TypeAlias = TcpAction  # noqa: Y015
 
 @_typing.final
+class GrpcAction(_message.Message):
+    """Asks grpc.health.v1.Health/Check at the group's address, without TLS; the status SERVING is success."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    """1 to 65535."""
+    service: _builtins.str
+    """Empty: the server as a whole."""
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        service: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["port", b"port", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrpcAction: _TypeAlias = GrpcAction  # noqa: Y015
+
+@_typing.final
 class Action(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXEC_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     TCP_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exec(self) -> Global___ExecAction: ...
     @_builtins.property
     def http(self) -> Global___HttpAction: ...
     @_builtins.property
     def tcp(self) -> Global___TcpAction: ...
+    @_builtins.property
+    def grpc(self) -> Global___GrpcAction: ...
     def __init__(
         self,
         *,
         exec: Global___ExecAction | None = ...,
         http: Global___HttpAction | None = ...,
         tcp: Global___TcpAction | None = ...,
+        grpc: Global___GrpcAction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "tcp"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "tcp", "grpc"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

@@ -1,0 +1,64 @@
+"""What a container's probes do. Pure.
+
+Rules: pkg/kubelet/prober/prober.go, pkg/probe/util.go. A command of a probe is expanded from the literal values of the
+container's own `env` only: neither envFrom nor valueFrom is known to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provider.model.errors import Rejection
+from provider.model.expansion import expand
+from provider.model.instance import Action, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+
+if TYPE_CHECKING:
+    from provider.model.pod import Container, HttpHandler, ProbeEntry
+
+_REASON = "UnsupportedPodSpec"
+_LAST_PORT = 65_535
+
+
+def probe(one: Container, entry: ProbeEntry | None, path: str) -> Probe | None:
+    """Return a probe of a container; Rejection, with `path` as its field, for one that cannot be run."""
+    if entry is None:
+        return None
+    return Probe(
+        _action(one, entry, path),
+        initial_delay=entry.initial_delay_seconds,
+        period=entry.period_seconds,
+        timeout=entry.timeout_seconds,
+        success_threshold=entry.success_threshold,
+        failure_threshold=entry.failure_threshold,
+        grace=entry.termination_grace_period_seconds,
+    )
+
+
+def _action(one: Container, entry: ProbeEntry, path: str) -> Action:
+    if entry.exec is not None:
+        literals = {variable.name: variable.value for variable in one.env or ()}
+        return ExecAction(tuple(expand(word, literals) for word in entry.exec.command or ()))
+    if entry.http_get is not None:
+        return _http(one, entry.http_get, path)
+    if entry.tcp_socket is not None:
+        return TcpAction(_port(one, entry.tcp_socket.port, path), entry.tcp_socket.host)
+    if entry.grpc is not None:
+        return GrpcAction(_port(one, entry.grpc.port, path), entry.grpc.service or "")
+    raise Rejection(_REASON, f"{path} has no handler", field=path)
+
+
+def _http(one: Container, http: HttpHandler, path: str) -> HttpAction:
+    headers = tuple((header.name, header.value) for header in http.http_headers or ())
+    return HttpAction(_port(one, http.port, path), http.path or "/", http.scheme, http.host, headers)
+
+
+def _port(one: Container, port: int | str, path: str) -> int:
+    if isinstance(port, int) or port.isdecimal():
+        number = int(port)
+        if not 0 < number <= _LAST_PORT:
+            raise Rejection(_REASON, f"{path}: invalid port number: {number}", field=path)
+        return number
+    for known in one.ports or ():
+        if known.name == port:
+            return known.container_port
+    raise Rejection(_REASON, f"{path}: container has no port named {port}", field=path)
