@@ -10,7 +10,6 @@ evicts its pods.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -257,9 +256,8 @@ class NodeAgent:
 
     async def _synchronize(self) -> None:
         facts = self._facts()
-        if self._node is None:
-            with suppress(_NotFoundError):
-                self._take(await self._read())
+        if self._node is None and (found := await self._read()) is not None:
+            self._take(found)
         if self._node is None:
             if facts is None:
                 self._say("node.waits", "the cloud has not told what the zone is yet: " + self._health.message)
@@ -273,13 +271,13 @@ class NodeAgent:
             self.registered.set()
         await self._report(facts)
 
-    async def _read(self) -> Json:
+    async def _read(self) -> Json | None:
         try:
             return await self._node_api.get(self._path)
         except KubeError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                raise _NotFoundError from error
-            raise
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def _register(self, facts: NodeFacts) -> None:
         now = self._clock.now()
@@ -295,6 +293,7 @@ class NodeAgent:
         else:
             self._next_report(changed=True)
             log.info("node.registered", node=self.name)
+            await self._tell_ready(_ready(body["status"]))
 
     async def _reconcile(self, facts: NodeFacts) -> None:
         """Make labels and taints what the configuration says; the rest of both stays as it is."""
@@ -326,9 +325,13 @@ class NodeAgent:
         self._take(await self._node_api.patch(f"{self._path}/status", patch, "strategic"))
         self._next_report(changed=not due or self._report_at == 0.0)
         if _ready(current) != (fresh := _ready(patch["status"])):
-            log.info("node.ready", node=self.name, ready=fresh, why=self._health.message)
-            reason = "NodeReady" if fresh == "True" else "NodeNotReady"
-            await self._events.emit("Normal", reason, f"Node {self.name} status is now: {reason}")
+            await self._tell_ready(fresh)
+
+    async def _tell_ready(self, ready: str) -> None:
+        """Tell of the new status of Ready as the kubelet does, whose nodes begin with False."""
+        log.info("node.ready", node=self.name, ready=ready, why=self._health.message)
+        reason = "NodeReady" if ready == "True" else "NodeNotReady"
+        await self._events.emit("Normal", reason, f"Node {self.name} status is now: {reason}")
 
     def _wanted(self, facts: NodeFacts | None, current: Json, now: float) -> Json:
         previous = current.get("conditions") or ()
@@ -374,10 +377,6 @@ class NodeAgent:
         if self._told != text:
             self._told = text
             log.error(event, node=self.name, why=text)
-
-
-class _NotFoundError(Exception):
-    """There is no such Node."""
 
 
 _ROLE_ADVICE = "the provider's credential lacks its role: kubectl apply -k deploy/kustomize/base (or zonelet doctor)"
