@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.installation import Record
-from provider.cluster.joined import leave_cluster
+from provider.cluster.leaving import leave_cluster
 from provider.cluster.steps import SetupError
 from provider.cluster.stock_node import StockNode
 from provider.cluster.stock_up import remove_stock

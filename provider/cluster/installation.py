@@ -121,12 +121,14 @@ class Installation:
         self.state.chmod(0o700)
         (self.state / "installation.json").write_text(json.dumps(msgspec.to_builtins(record)))
 
-    def keep_logs(self, target: Path) -> None:
-        """Copy the logs of all processes to `target`, which then holds nothing else."""
+    def keep_logs(self, target: Path) -> bool:
+        """Copy the logs of all processes to `target`, which then holds nothing else; return whether there were any."""
         shutil.rmtree(target, ignore_errors=True)
-        for log in sorted((self.state / "run").glob("*.log")):
+        logs = sorted((self.state / "run").glob("*.log"))
+        for log in logs:
             target.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(log, target / log.name)
+        return bool(logs)
 
     def remove_files(self) -> None:
         """Remove what belongs to the installation; a file of somebody else keeps the directory."""

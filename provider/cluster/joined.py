@@ -1,4 +1,4 @@
-"""`zonelet up --cluster current`: joins the cluster of the current kubeconfig context; `leave_cluster` undoes it.
+"""`zonelet up --cluster current`: joins the cluster of the current kubeconfig context (leaving.py undoes it).
 
 Nothing is built but the installation's own two images. The provider gets a service account with its small role, the
 default taint NoSchedule and, for a cluster whose own nodes are Docker containers (kind, k3d), the Docker network where
@@ -18,15 +18,15 @@ from provider.cluster.blocks import choose_blocks_for, host_address
 from provider.cluster.build import cache_root
 from provider.cluster.build_cache import exclusive
 from provider.cluster.engine import ensure_engine, open_engine
-from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.images import ensure_own_images
 from provider.cluster.installation import Record
 from provider.cluster.manifests import Manifests
 from provider.cluster.pki import write_private
-from provider.cluster.provider_access import grant_access, permissions, revoke_access
+from provider.cluster.provider_access import grant_access, permissions
 from provider.cluster.provider_config import config_text, given_config, write_config
 from provider.cluster.provider_daemon import start_provider, wait_for_nodes
 from provider.cluster.steps import SetupError
+from provider.cluster.undo import undoing_up
 from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from provider.config.schema import ProviderConfig
     from provider.kube.client import Json
 
-__all__ = ["docker_network_of", "join_cluster", "leave_cluster", "missing_permissions"]
-
-_POLICIES = "/apis/admissionregistration.k8s.io/v1"
+__all__ = ["docker_network_of", "join_cluster", "missing_permissions"]
 
 
 async def join_cluster(installation: Installation, steps: Steps, *, config: Path | None = None) -> tuple[str, ...]:
@@ -65,40 +63,10 @@ async def join_cluster(installation: Installation, steps: Steps, *, config: Path
                 )
             with steps.step(f"look whether you may do what is needed in {connection.context} ({connection.server})"):
                 await _preflight(api, installation, chosen)
-            try:
+            async with undoing_up(installation, steps):
                 return await _join(installation, steps, chosen, given, api, record)
-            except BaseException:
-                if before is None:
-                    logs = cache_root() / "logs" / f"up-{installation.name}"
-                    steps.note(f"It failed: what was made is undone; the logs are kept in {logs}")
-                    installation.keep_logs(logs)
-                    await installation.provider.stop(installation.clock)
-                    await leave_cluster(installation, record)
-                    await remove_from_engine(installation)
-                    installation.remove_files()
-                raise
         finally:
             await api.close()
-
-
-async def leave_cluster(installation: Installation, record: Record) -> None:
-    """Delete Nodes, role, account and toleration policy; SetupError when the cluster does not answer."""
-    try:
-        api = await _connect(record.kubeconfig or None, record.context)
-        try:
-            for name in _node_names(installation):
-                await _delete(api, f"/api/v1/nodes/{name}")
-            await revoke_access(api, installation.name)
-            await Manifests(api).remove(render_tolerations("any"))
-        finally:
-            await api.close()
-    except KubeError as error:
-        raise SetupError(
-            f"Nodes and roles of {installation.name} may be left in the cluster {record.server}",
-            str(error),
-            f"see whether `kubectl --context {record.context} get nodes` works, then run: zonelet down --name "
-            f"{installation.name}",
-        ) from error
 
 
 async def missing_permissions(api: HttpKubeApi, installation: str) -> list[str]:
@@ -239,17 +207,3 @@ async def _tolerations(api: HttpKubeApi, config: ProviderConfig, steps: Steps) -
             f"    no toleration policy ({error.reason}): pods need their own toleration of {config.node.taint_key}; "
             "for Argo see workflowDefaults in deploy/kustomize/tolerations/policy.yaml"
         )
-
-
-def _node_names(installation: Installation) -> list[str]:
-    if not installation.provider_config.exists():
-        return []
-    return [node_name(zone) for zone in load(installation.provider_config).zones]
-
-
-async def _delete(api: HttpKubeApi, path: str) -> None:
-    try:
-        await api.delete(path)
-    except KubeError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise

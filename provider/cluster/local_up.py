@@ -16,18 +16,16 @@ from provider.cluster.argo import install_argo
 from provider.cluster.blocks import choose_blocks_for, host_address, make_cluster_network
 from provider.cluster.build import Binaries, build_all, cache_root
 from provider.cluster.build_cache import exclusive
-from provider.cluster.down import take_down
 from provider.cluster.engine import ensure_engine, open_engine
 from provider.cluster.images import ensure_images
 from provider.cluster.installation import Record
-from provider.cluster.local import COMPONENTS, SERVICE_CIDR
-from provider.cluster.processes import Process
+from provider.cluster.local import SERVICE_CIDR
 from provider.cluster.provider_config import LOCAL_DEFAULTS, config_text, given_config, write_config
 from provider.cluster.provider_daemon import start_provider, wait_for_nodes
 from provider.cluster.steps import SetupError
-from provider.cluster.stock_layout import PROCESSES
 from provider.cluster.stock_node import StockNode
 from provider.cluster.stock_up import up_stock
+from provider.cluster.undo import undoing_up
 from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi
 
@@ -84,8 +82,7 @@ async def up_local(
                 f"run: zonelet down --name {installation.name}, or: zonelet up --name OTHER",
             )
         installation.require_unserved()
-        running = _running(installation)
-        try:
+        async with undoing_up(installation, steps):
             up = await _bring_up(installation, steps, chosen, given)
             if argo:
                 await _install_argo(installation, up, steps)
@@ -94,15 +91,6 @@ async def up_local(
             if user_kubeconfig is not None:
                 with steps.step(f"set the kube context {installation.context.name} in {user_kubeconfig}"):
                     installation.context.add(installation.local.kubeconfig, user_kubeconfig)
-        except BaseException as error:
-            logs = cache_root() / "logs" / f"up-{installation.name}"
-            steps.note(f"It failed: what was made is undone; the logs are kept in {logs}")
-            installation.keep_logs(logs)
-            await _undo(installation, steps, running, fresh=before is None)
-            if isinstance(error, SetupError):
-                kept = error.next_step.replace(str(installation.state / "run"), str(logs))
-                raise SetupError(error.what, error.why, kept) from error
-            raise
     return up
 
 
@@ -165,18 +153,3 @@ async def _choose_addresses(
     report(", ".join([*told, f"network {network} {blocks.cluster}".rstrip()]))
     text = config_text(installation, chosen, given, LOCAL_DEFAULTS, blocks.zones)
     return write_config(installation, text), await host_address(client, network)
-
-
-def _running(installation: Installation) -> frozenset[str]:
-    """Return which of the installation's processes run."""
-    names = ("provider", *COMPONENTS, *PROCESSES)
-    return frozenset(name for name in names if Process(name, installation.state / "run").pid() is not None)
-
-
-async def _undo(installation: Installation, steps: Steps, before: frozenset[str], *, fresh: bool) -> None:
-    if fresh:
-        await take_down(installation, steps)
-        return
-    for name in (*reversed(PROCESSES), "provider", *reversed(COMPONENTS)):
-        if name not in before:
-            await Process(name, installation.state / "run").stop(installation.clock)
