@@ -10,11 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Return the text with its references resolved in one pass, left to right."""
+    return _replaced(text, lambda name: variables.get(name, f"$({name})"))
+
+
+def missing(text: str, variables: Mapping[str, str]) -> list[str]:
+    """Return the names that a text refers to and that have no value, sorted (kubelet ExpandContainerVolumeMounts)."""
+    asked: set[str] = set()
+
+    def note(name: str) -> str:
+        asked.add(name)
+        return name
+
+    _replaced(text, note)
+    return sorted(name for name in asked if not variables.get(name))
+
+
+def _replaced(text: str, value: Callable[[str], str]) -> str:
     if "$" not in text:
         return text
     pieces: list[str] = []
@@ -33,7 +49,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
                 cursor = dollar + 2
             else:
                 name = text[dollar + 2 : close]
-                pieces.append(variables.get(name, f"$({name})"))
+                pieces.append(value(name))
                 cursor = close + 1
         else:
             # Upstream reads the follower as an ordinary character, so it is part of what stays.

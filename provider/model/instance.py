@@ -30,12 +30,16 @@ class EnvVar(Struct, frozen=True, omit_defaults=True):
 
 
 class VolumeMount(Struct, frozen=True, omit_defaults=True):
-    """A volume seen in a container. `sub_path` is relative, without `..`; a file or a directory inside the volume."""
+    """A volume seen in a container. `sub_path` is relative, without `..`; a file or a directory inside the volume.
+
+    `expand`: resolve `$(NAME)` in `sub_path` from the container's variables (subPathExpr).
+    """
 
     volume: str
     path: str
     sub_path: str = ""
     read_only: bool = False
+    expand: bool = False
 
 
 class FileEntry(Struct, frozen=True, omit_defaults=True):
@@ -124,6 +128,10 @@ class SecurityContext(Struct, frozen=True, omit_defaults=True):
     cap_drop: tuple[str, ...] = ()
     seccomp: str = ""
     """empty: engine default (RuntimeDefault), or `unconfined`."""
+    apparmor: str = ""
+    """empty: engine default; `default` (refused where there is no AppArmor), or `unconfined`."""
+    selinux: tuple[str, ...] = ()
+    """parts of the label: `user:U`, `role:R`, `type:T`, `level:L`; no effect where there is no SELinux."""
 
 
 class PullPolicy(StrEnum):
@@ -164,6 +172,8 @@ class ContainerSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
+    stop_signal: str = ""
+    """name of the first signal at the end; empty: the image's, else SIGTERM."""
     termination_path: str = "/dev/termination-log"
     termination_fallback_to_logs: bool = False
     readiness: Probe | None = None
@@ -180,12 +190,16 @@ class RestartPolicy(StrEnum):
 
 
 class DnsConfig(Struct, frozen=True, omit_defaults=True):
-    """Lines of /etc/resolv.conf. `from_host`: start from the engine host's own file (dnsPolicy Default)."""
+    """Lines of /etc/resolv.conf. `from_host`: start from the engine host's own file (dnsPolicy Default).
+
+    `leading_searches` come first, then the search list of the host's file, then `searches` (dnsPolicy ClusterFirst).
+    """
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     from_host: bool = False
+    leading_searches: tuple[str, ...] = ()
 
 
 class HostAlias(Struct, frozen=True, omit_defaults=True):
@@ -233,11 +247,17 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     hostname: str = ""
     domain: str = ""
     """with subdomain: `<subdomain>.<ns>.svc.<cluster domain>`; makes the FQDN of /etc/hosts."""
+    fqdn: bool = False
+    """the kernel's hostname is `<hostname>.<domain>`."""
     host_aliases: tuple[HostAlias, ...] = ()
     dns: DnsConfig = DnsConfig(from_host=True)
     active_deadline: float | None = None
     grace: float = 30
     fs_group: int | None = None
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """kernel parameters of the instance's own network and IPC namespaces."""
+    share_processes: bool = False
+    """all containers are in the sandbox's PID namespace, whose PID 1 is the pause program."""
     credentials: tuple[RegistryCredential, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     """free key-value pairs (ECI tags): `workload` and the like, for bill and story."""

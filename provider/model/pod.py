@@ -82,6 +82,7 @@ class Mount(ApiObject, frozen=True):
     name: str
     mount_path: str
     sub_path: str = ""
+    sub_path_expr: str = ""
     read_only: bool = False
 
 
@@ -234,6 +235,28 @@ class SeccompProfile(ApiObject, frozen=True):
     type: str = ""
 
 
+class AppArmorProfile(ApiObject, frozen=True):
+    """`type` RuntimeDefault or Unconfined; Localhost is refused."""
+
+    type: str = ""
+
+
+class SELinuxOptions(ApiObject, frozen=True):
+    """Parts of an SELinux label; an empty one is the engine's own."""
+
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
+class Sysctl(ApiObject, frozen=True):
+    """A kernel parameter of the pod's namespaces."""
+
+    name: str
+    value: str
+
+
 class ContainerSecurity(ApiObject, frozen=True):
     """SecurityContext of a container."""
 
@@ -245,6 +268,8 @@ class ContainerSecurity(ApiObject, frozen=True):
     read_only_root_filesystem: bool | None = None
     capabilities: Capabilities | None = None
     seccomp_profile: SeccompProfile | None = None
+    app_armor_profile: AppArmorProfile | None = None
+    se_linux_options: SELinuxOptions | None = None
 
 
 class PodSecurity(ApiObject, frozen=True):
@@ -256,6 +281,9 @@ class PodSecurity(ApiObject, frozen=True):
     supplemental_groups: list[int] | None = None
     fs_group: int | None = None
     seccomp_profile: SeccompProfile | None = None
+    app_armor_profile: AppArmorProfile | None = None
+    se_linux_options: SELinuxOptions | None = None
+    sysctls: list[Sysctl] | None = None
 
 
 class ContainerPort(ApiObject, frozen=True):
@@ -264,6 +292,12 @@ class ContainerPort(ApiObject, frozen=True):
     container_port: int
     name: str = ""
     protocol: str = "TCP"
+
+
+class Lifecycle(ApiObject, frozen=True):
+    """Lifecycle of the API; `stop_signal` is a name such as SIGTERM."""
+
+    stop_signal: str | None = None
 
 
 class Container(ApiObject, frozen=True):
@@ -283,6 +317,7 @@ class Container(ApiObject, frozen=True):
     liveness_probe: ProbeEntry | None = None
     readiness_probe: ProbeEntry | None = None
     startup_probe: ProbeEntry | None = None
+    lifecycle: Lifecycle | None = None
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     image_pull_policy: str = "IfNotPresent"
@@ -336,7 +371,10 @@ class PodSpec(ApiObject, frozen=True):
     security_context: PodSecurity | None = None
     image_pull_secrets: list[ObjectReference] | None = None
     hostname: str = ""
+    hostname_override: str | None = None
     subdomain: str = ""
+    set_hostname_as_fqdn: bool | None = field(name="setHostnameAsFQDN", default=None)
+    share_process_namespace: bool | None = None
     host_aliases: list[HostAliasEntry] | None = None
     enable_service_links: bool | None = None
     overhead: dict[str, str | int | float] | None = None

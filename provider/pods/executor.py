@@ -29,6 +29,7 @@ from provider.pods.reconcile import Refusal, Waiting
 from provider.pods.references import fetch, names_of
 from provider.translate import host_daemons
 from provider.translate.admission import admit
+from provider.translate.dns import dns_notices
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
 from provider.translate.sizing import pod_requests
@@ -191,6 +192,9 @@ class Executor:
             await self._not_created(record, raw, error)
             return
         self._accepted(record, instance)
+        placement = self._node.placement
+        for reason, message in dns_notices(pod, placement.cluster_dns, placement.cluster_domain):
+            self._event(raw, reason, message, warning=True)
         self._created(record, pod, fetched)
 
     def _accepted(self, record: PodRecord, instance: Instance) -> None:

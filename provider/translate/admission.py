@@ -14,6 +14,7 @@ from msgspec.structs import fields
 
 from provider.model.errors import Rejection
 from provider.model.pod import (
+    AppArmorProfile,
     Container,
     ContainerSecurity,
     Mount,
@@ -56,20 +57,20 @@ OTHERS_FIELDS: dict[type, frozenset[str]] = {
 }
 """Fields that are fine here because another component acts on them, or because there is nothing for them to act on."""
 
-_DEFAULTS: dict[tuple[type, str], Any] = {
-    (PodSpec, "hostUsers"): True,
-    (PodSpec, "os"): {"name": "linux"},
-    (Mount, "recursiveReadOnly"): "Disabled",
-    (Mount, "mountPropagation"): "None",
-    (PodSecurity, "supplementalGroupsPolicy"): "Merge",
-    (PodSecurity, "appArmorProfile"): {"type": "RuntimeDefault"},
-    (ContainerSecurity, "appArmorProfile"): {"type": "RuntimeDefault"},
-    (ContainerSecurity, "procMount"): "Default",
+_DEFAULTS: dict[tuple[type, str], tuple[Any, ...]] = {
+    (PodSpec, "hostUsers"): (True,),
+    (PodSpec, "os"): ({"name": "linux"},),
+    # possible for none of our runtimes, so `IfPossible` is `Disabled`, as with the kubelet
+    (Mount, "recursiveReadOnly"): ("Disabled", "IfPossible"),
+    (Mount, "mountPropagation"): ("None",),
+    (PodSecurity, "supplementalGroupsPolicy"): ("Merge",),
+    (ContainerSecurity, "procMount"): ("Default",),
 }
-"""Fields whose one supported value is said out loud."""
+"""Fields whose supported values are said out loud, and change nothing."""
 
 _ALLOWED: dict[tuple[type, str], frozenset[str]] = {
     (SeccompProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
+    (AppArmorProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
 }
 
 
@@ -102,7 +103,7 @@ def _harmless(shape: type, key: str, value: Any) -> bool:
     if key in OTHERS_FIELDS.get(shape, frozenset()):
         return True
     if (shape, key) in _DEFAULTS:
-        return bool(value == _DEFAULTS[shape, key])
+        return value in _DEFAULTS[shape, key]
     # `hostNetwork: false` and `ephemeralContainers: []` ask for nothing, as Go's omitempty reads them; an empty
     # object is a wish (`emptyDir: {}`), so it counts.
     return value is None or value is False or value in ("", 0) or value == []

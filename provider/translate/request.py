@@ -6,30 +6,33 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from provider.model.errors import Rejection
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import (
     ContainerKind,
     ContainerSpec,
-    DnsConfig,
     HostAlias,
     InstanceRequest,
     PullPolicy,
     RestartPolicy,
-    SecurityContext,
     VolumeMount,
 )
-from provider.model.pod import Capabilities, ContainerSecurity, PodSecurity
+from provider.model.pod import Lifecycle, PodSecurity
 from provider.translate.credentials import credentials
+from provider.translate.dns import dns_config
 from provider.translate.environment import environment
 from provider.translate.handlers import probe
+from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
 from provider.translate.volumes import volume
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, Pod
+    from provider.model.pod import Container, Mount, Pod
     from provider.translate.references import References
 
 SIMULATE_PREFIX = "simulate.zonelet.dev/"
+_LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
+"""Linux: a nodename of 64 characters."""
 
 
 class Placement(Struct, frozen=True, kw_only=True):
@@ -45,9 +48,8 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
     """Return the request of an admitted pod. Raises Rejection (see environment and volumes for what waits)."""
     spec, meta = pod.spec, pod.metadata
     size = pod_requests(spec)
-    security = spec.security_context or PodSecurity()
     groups = (("initContainers", spec.init_containers or []), ("containers", spec.containers))
-    domain = f"{spec.subdomain}.{meta.namespace}.svc.{placement.cluster_domain}" if spec.subdomain else ""
+    hostname, domain = _hostname(pod, placement.cluster_domain)
     grace = 30 if spec.termination_grace_period_seconds is None else spec.termination_grace_period_seconds
     hints = sorted((meta.annotations or {}).items())
     return InstanceRequest(
@@ -66,13 +68,16 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         ephemeral_storage=size.get("ephemeral-storage", 0),
         vswitches=placement.vswitches,
         volumes=tuple(volume(pod, one, references, f"spec.volumes[{i}]") for i, one in enumerate(spec.volumes or ())),
-        hostname=spec.hostname or meta.name[:63].rstrip("-."),
+        hostname=hostname,
         domain=domain,
+        fqdn=_is_fqdn(pod, hostname, domain),
         host_aliases=tuple(HostAlias(one.ip, tuple(one.hostnames or ())) for one in spec.host_aliases or ()),
-        dns=_dns(pod, placement),
+        dns=dns_config(pod, placement.cluster_dns, placement.cluster_domain),
         active_deadline=spec.active_deadline_seconds,
         grace=grace,
-        fs_group=security.fs_group,
+        fs_group=(spec.security_context or PodSecurity()).fs_group,
+        sysctls=sysctls(pod),
+        share_processes=bool(spec.share_process_namespace),
         credentials=credentials(spec, references),
         simulate=tuple((k.removeprefix(SIMULATE_PREFIX), v) for k, v in hints if k.startswith(SIMULATE_PREFIX)),
     )
@@ -92,15 +97,16 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         args=tuple(one.args) if one.args else None,
         working_dir=one.working_dir,
         env=environment(pod, one, references, path),
-        mounts=tuple(VolumeMount(m.name, m.mount_path, m.sub_path, m.read_only) for m in one.volume_mounts or ()),
+        mounts=tuple(_mount(mount) for mount in one.volume_mounts or ()),
         cpu_request=requests.get("cpu", 0),
         cpu_limit=limits.get("cpu") or None,
         memory_request=requests.get("memory", 0),
         memory_limit=limits.get("memory") or None,
-        security=_security(pod.spec.security_context or PodSecurity(), one.security_context or ContainerSecurity()),
+        security=security(pod, one),
         tty=one.tty,
         stdin=one.stdin,
         stdin_once=one.stdin_once,
+        stop_signal=(one.lifecycle or Lifecycle()).stop_signal or "",
         termination_path=one.termination_message_path,
         termination_fallback_to_logs=one.termination_message_policy == "FallbackToLogsOnError",
         readiness=probe(one, one.readiness_probe, f"{path}.readinessProbe"),
@@ -109,38 +115,33 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
     )
 
 
-def _security(pod: PodSecurity, own: ContainerSecurity) -> SecurityContext:
-    capabilities = own.capabilities or Capabilities()
-    seccomp = own.seccomp_profile or pod.seccomp_profile
-    non_root = pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root
-    return SecurityContext(
-        user=pod.run_as_user if own.run_as_user is None else own.run_as_user,
-        group=pod.run_as_group if own.run_as_group is None else own.run_as_group,
-        run_as_non_root=bool(non_root),
-        supplemental_groups=tuple(pod.supplemental_groups or ()),
-        privileged=bool(own.privileged),
-        allow_privilege_escalation=own.allow_privilege_escalation is not False,
-        read_only_root=bool(own.read_only_root_filesystem),
-        cap_add=tuple(capabilities.add or ()),
-        cap_drop=tuple(capabilities.drop or ()),
-        seccomp="unconfined" if seccomp is not None and seccomp.type == "Unconfined" else "",
-    )
+def _mount(mount: Mount) -> VolumeMount:
+    path = mount.sub_path_expr or mount.sub_path
+    return VolumeMount(mount.name, mount.mount_path, path, mount.read_only, expand=bool(mount.sub_path_expr))
 
 
-def _dns(pod: Pod, placement: Placement) -> DnsConfig:
-    spec, domain = pod.spec, placement.cluster_domain
-    base = DnsConfig(from_host=spec.dns_policy == "Default")
-    if spec.dns_policy.startswith("ClusterFirst"):
-        searches = (f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain)
-        base = DnsConfig(placement.cluster_dns, searches, ("ndots:5",), from_host=not placement.cluster_dns)
-    own = spec.dns_config
-    if own is None:
-        return base
-    options = dict(option.partition(":")[::2] for option in base.options)
-    options |= {option.name: option.value or "" for option in own.options or ()}
-    return DnsConfig(
-        tuple(dict.fromkeys((*base.nameservers, *(own.nameservers or ())))),
-        tuple(dict.fromkeys((*base.searches, *(own.searches or ())))),
-        tuple(f"{name}:{value}" if value else name for name, value in options.items()),
-        from_host=base.from_host,
-    )
+def _hostname(pod: Pod, domain: str) -> tuple[str, str]:
+    """Return hostname and domain (kubelet_pods.go GeneratePodHostNameAndDomain)."""
+    spec, meta = pod.spec, pod.metadata
+    if spec.hostname_override is not None:
+        return _short(spec.hostname_override), ""
+    below = f"{spec.subdomain}.{meta.namespace}.svc.{domain}" if spec.subdomain else ""
+    return _short(spec.hostname or meta.name), below
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_HOSTNAME else name[:_LONGEST_HOSTNAME].rstrip("-.")
+
+
+def _is_fqdn(pod: Pod, hostname: str, domain: str) -> bool:
+    """Return whether the kernel's hostname is the FQDN. Raises Rejection, not terminal, where it does not fit."""
+    if not (pod.spec.set_hostname_as_fqdn and domain):
+        return False
+    name = f"{hostname}.{domain}"
+    if len(name) > _LONGEST_FQDN:
+        text = (
+            "Failed to create pod sandbox: failed to construct FQDN from pod hostname and cluster domain, "
+            f"FQDN {name} is too long ({_LONGEST_FQDN} characters is the max, {len(name)} characters requested)"
+        )
+        raise Rejection("FailedCreatePodSandBox", text, terminal=False, waiting="ContainerCreating")
+    return True

@@ -30,6 +30,7 @@ class World:
         self.clock = LoopClock()
         self.api = FakeKubeApi(self.clock)
         self.cloud: Any = FakeCloud(self.clock)
+        self.cluster_dns: tuple[str, ...] = ("10.96.0.10",)
         self.services: tuple[Any, ...] | None = ()
         self.allocatable: Sizes | None = Sizes(cpu=4000, memory=8 * 2**30, ephemeral_storage=2**40, pods=10)
         self.host_daemons = False
@@ -43,7 +44,7 @@ class World:
     def _made(self) -> PodController:
         node = NodeContext(
             name=NODE,
-            placement=Placement(zone=ZONE),
+            placement=Placement(zone=ZONE, cluster_dns=self.cluster_dns),
             services=lambda: self.services,
             host_ip=lambda: "192.0.2.1",
             allocatable=lambda: self.allocatable,

@@ -9,13 +9,16 @@ import msgspec
 
 from provider.cloud.instances.expand import expand_env, expand_words
 from provider.cloud.instances.wording import pod_text
-from provider.cloud.runtime.base import RunSpec, SandboxSpec
+from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, SandboxSpec
+from provider.model.expansion import expand, missing
 from provider.model.ids import InstanceId
 from provider.model.instance import ContainerKind, FilesVolume
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provider.model.ids import PodUid, VSwitchId
-    from provider.model.instance import ContainerSpec, InstanceRequest
+    from provider.model.instance import ContainerSpec, InstanceRequest, VolumeMount
 
 _ID_LENGTH = 20
 _LONGEST_USER_ID = 2**31 - 1
@@ -82,6 +85,7 @@ def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> 
         "market": request.market,
         **dict(request.tags),
     }
+    hostname = request.hostname or request.name[:63].rstrip("-.")
     return SandboxSpec(
         uid=request.uid,
         zone=request.zone,
@@ -89,12 +93,15 @@ def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> 
         address=address,
         name=request.name,
         namespace=request.namespace,
-        hostname=request.hostname or request.name[:63].rstrip("-."),
+        hostname=hostname,
         domain=request.domain,
+        kernel_hostname=f"{hostname}.{request.domain}" if request.fqdn and request.domain else "",
         host_aliases=request.host_aliases,
         dns=request.dns,
         volumes=request.volumes,
         fs_group=request.fs_group,
+        sysctls=request.sysctls,
+        share_processes=request.share_processes,
         cpu=cpu,
         memory=memory,
         labels=tuple(labels.items()),
@@ -102,7 +109,7 @@ def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> 
 
 
 def run_spec(request: InstanceRequest, container: ContainerSpec, attempt: int, image_id: str, address: str) -> RunSpec:
-    """Return one attempt with its environment, command and arguments expanded."""
+    """Return one attempt with its environment, command, arguments and subPaths expanded. RuntimeFault CONFIG."""
     env = expand_env(container.env, address)
     return RunSpec(
         uid=request.uid,
@@ -112,11 +119,21 @@ def run_spec(request: InstanceRequest, container: ContainerSpec, attempt: int, i
             container,
             command=expand_words(container.command, env),
             args=expand_words(container.args, env),
+            mounts=tuple(_mount(mount, env) for mount in container.mounts),
         ),
         env=tuple(env.items()),
         image_id=image_id,
         simulate=request.simulate,
     )
+
+
+def _mount(mount: VolumeMount, env: Mapping[str, str]) -> VolumeMount:
+    if not mount.expand:
+        return mount
+    lacking = missing(mount.sub_path, env)
+    if lacking:
+        raise RuntimeFault(FaultKind.CONFIG, f"missing value for {', '.join(lacking)}")
+    return msgspec.structs.replace(mount, sub_path=expand(mount.sub_path, env), expand=False)
 
 
 def root_refusal(request: InstanceRequest, container: ContainerSpec, image_user: str) -> str:

@@ -74,10 +74,14 @@ class SandboxSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     namespace: str
     hostname: str
     domain: str = ""
+    kernel_hostname: str = ""
+    """empty: `hostname`."""
     host_aliases: tuple[HostAlias, ...] = ()
     dns: DnsConfig = DnsConfig()
     volumes: tuple[Volume, ...] = ()
     fs_group: int | None = None
+    sysctls: tuple[tuple[str, str], ...] = ()
+    share_processes: bool = False
     cpu: int = 0
     memory: int = 0
     """limits of the whole instance, 0: none."""

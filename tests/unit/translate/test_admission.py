@@ -26,6 +26,14 @@ def pod(spec: dict[str, Any] | None = None, container: dict[str, Any] | None = N
                 "supplementalGroupsPolicy": "Merge",
             }
         },
+        {"shareProcessNamespace": True, "setHostnameAsFQDN": True, "hostnameOverride": "x", "subdomain": "y"},
+        {
+            "securityContext": {
+                "sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}],
+                "seLinuxOptions": {"level": "s0"},
+                "appArmorProfile": {"type": "Unconfined"},
+            }
+        },
     ],
 )
 def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> None:
@@ -38,7 +46,6 @@ def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> No
         ({"hostNetwork": True}, "spec.hostNetwork"),
         ({"hostPID": True}, "spec.hostPID"),
         ({"hostUsers": False}, "spec.hostUsers"),
-        ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
         ({"os": {"name": "windows"}}, "spec.os"),
         ({"resourceClaims": [{"name": "gpu"}]}, "spec.resourceClaims"),
         ({"resources": {"limits": {"cpu": "1"}}}, "spec.resources"),
@@ -46,7 +53,8 @@ def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> No
         ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "spec.volumes[0].hostPath"),
         ({"volumes": [{"name": "v", "ephemeral": {}}]}, "spec.volumes[0].ephemeral"),
         ({"securityContext": {"supplementalGroupsPolicy": "Strict"}}, "spec.securityContext.supplementalGroupsPolicy"),
-        ({"securityContext": {"sysctls": [{"name": "a", "value": "b"}]}}, "spec.securityContext.sysctls"),
+        ({"securityContext": {"appArmorProfile": {"type": "Localhost"}}}, "spec.securityContext.appArmorProfile.type"),
+        ({"securityContext": {"windowsOptions": {"runAsUserName": "x"}}}, "spec.securityContext.windowsOptions"),
         (
             {"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}]},
             "spec.volumes[0].projected.sources[0].clusterTrustBundle",
@@ -64,10 +72,18 @@ def test_refuses_a_pod_field_by_its_path(spec: dict[str, Any], path: str) -> Non
     ("container", "path"),
     [
         ({"ports": [{"containerPort": 1, "hostPort": 1}]}, "ports[0].hostPort"),
-        ({"lifecycle": {"preStop": {}}}, "lifecycle"),
+        ({"lifecycle": {"preStop": {}}}, "lifecycle.preStop"),
         ({"livenessProbe": {"grpc": {"port": 1, "mode": "TLS"}}}, "livenessProbe.grpc.mode"),
-        ({"volumeMounts": [{"name": "v", "mountPath": "/v", "subPathExpr": "$(A)"}]}, "volumeMounts[0].subPathExpr"),
         ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "securityContext.seccompProfile.type"),
+        ({"securityContext": {"procMount": "Unmasked"}}, "securityContext.procMount"),
+        (
+            {"volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "HostToContainer"}]},
+            "volumeMounts[0].mountPropagation",
+        ),
+        (
+            {"volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Enabled"}]},
+            "volumeMounts[0].recursiveReadOnly",
+        ),
         ({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "k"}}}]}, "env[0].valueFrom.fileKeyRef"),
         ({"restartPolicyRules": [{"action": "Restart"}]}, "restartPolicyRules"),
     ],

@@ -47,14 +47,6 @@ def test_a_named_probe_port_is_resolved_or_refused() -> None:
         made(probe)
 
 
-def test_dns_config_is_added_to_the_policy() -> None:
-    dns = made(dnsConfig={"options": [{"name": "ndots", "value": "2"}], "searches": ["x"]}).dns
-    assert dns.nameservers == ("10.96.0.10",)
-    assert dns.searches == ("ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "x")
-    assert dns.options == ("ndots:2",)
-    assert made(dnsPolicy="Default").dns.from_host
-
-
 def test_a_grpc_probe_names_its_service() -> None:
     assert probe_action({"grpc": {"port": 50051, "service": "shop"}}) == GrpcAction(50051, "shop")
     assert probe_action({"grpc": {"port": 50051}}) == GrpcAction(50051)
@@ -76,3 +68,32 @@ def probe_action(probe: dict[str, Any], **container: Any) -> Action:
     readiness = made({"readinessProbe": probe, **container}).containers[0].readiness
     assert readiness is not None
     return readiness.action
+
+
+def test_hostname_and_domain() -> None:
+    plain = made()
+    assert (plain.hostname, plain.domain, plain.fqdn) == ("p", "", False)
+    request = made(hostname="h", subdomain="s", setHostnameAsFQDN=True, shareProcessNamespace=True)
+    assert (request.hostname, request.domain, request.fqdn) == ("h", "s.ns.svc.cluster.local", True)
+    assert request.share_processes
+    assert made(setHostnameAsFQDN=True).fqdn is False  # without a subdomain there is no FQDN
+    over = made(hostnameOverride="a" * 70, hostname="h", subdomain="s", setHostnameAsFQDN=True)
+    assert (over.hostname, over.domain, over.fqdn) == ("a" * 63, "", False)
+
+
+def test_an_fqdn_that_the_kernel_cannot_hold_waits() -> None:
+    name = "h" * 50
+    with pytest.raises(Rejection) as refused:
+        made(hostname=name, subdomain="s", setHostnameAsFQDN=True)
+    assert (refused.value.reason, refused.value.terminal) == ("FailedCreatePodSandBox", False)
+    assert refused.value.message == (
+        "Failed to create pod sandbox: failed to construct FQDN from pod hostname and cluster domain, "
+        f"FQDN {name}.s.ns.svc.cluster.local is too long (64 characters is the max, 73 characters requested)"
+    )
+
+
+def test_a_stop_signal_and_an_expanded_sub_path() -> None:
+    mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(A)"}
+    (one,) = made({"lifecycle": {"stopSignal": "SIGUSR1"}, "volumeMounts": [mount]}).containers
+    assert one.stop_signal == "SIGUSR1"
+    assert [(each.sub_path, each.expand) for each in one.mounts] == [("$(A)", True)]

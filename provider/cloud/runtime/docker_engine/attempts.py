@@ -36,6 +36,7 @@ class Attempts:
         sightings: Sightings,
         *,
         most_cpu: int,
+        apparmor: bool,
     ) -> None:
         self._engine = engine
         self._installation = installation
@@ -45,6 +46,7 @@ class Attempts:
         self._cgroups = cgroups
         self._sightings = sightings
         self._most_cpu = most_cpu
+        self._apparmor = apparmor
         self._stops: dict[str, asyncio.Future[None]] = {}
 
     async def start(self, spec: RunSpec) -> SeenContainer:
@@ -53,6 +55,8 @@ class Attempts:
         RuntimeFault CONFIG, MOUNT, CREATE, START, UNAVAILABLE.
         """
         name = container_name(self._installation, spec.uid, spec.container.name, spec.attempt)
+        if spec.container.security.apparmor == "default" and not self._apparmor:
+            raise RuntimeFault(FaultKind.CONFIG, "Cannot enforce AppArmor: AppArmor is not enabled on the host")
         instance = await asyncio.to_thread(self._store.spec, spec.uid)
         image_user = ""
         if spec.container.security.group is not None and spec.container.security.user is None:
@@ -69,6 +73,7 @@ class Attempts:
                 image_user,
                 most_cpu=most_cpu,
                 fs_group=None if instance is None else instance.fs_group,
+                share_processes=instance is not None and instance.share_processes,
             )
             made = await self._engine.make(name, config)
             if made.inspected is not None and _was_started(made.inspected):

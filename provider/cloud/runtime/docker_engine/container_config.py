@@ -52,7 +52,7 @@ def sandbox_config(
     endpoint = {"IPAMConfig": {"IPv4Address": spec.address}, **(mac if mac_of_endpoint else {})}
     return {
         "Image": image,
-        "Hostname": spec.hostname,
+        "Hostname": spec.kernel_hostname or spec.hostname,
         **({} if mac_of_endpoint else mac),
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": encode_sandbox(installation, spec),
@@ -61,6 +61,7 @@ def sandbox_config(
             "IpcMode": "shareable",
             "CgroupParent": cgroup,
             "LogConfig": {"Type": "none"},
+            "Sysctls": dict(spec.sysctls),
         },
         "NetworkingConfig": {"EndpointsConfig": {network: endpoint}},
     }
@@ -76,8 +77,9 @@ def container_config(
     *,
     most_cpu: int = 0,
     fs_group: int | None = None,
+    share_processes: bool = False,
 ) -> dict[str, Any]:
-    """Return the body for one attempt that joins the sandbox.
+    """Return the body for one attempt that joins the sandbox, its PID namespace too with `share_processes`.
 
     `image_user` goes with runAsGroup without runAsUser. `most_cpu`: what the cgroup above has (milli-cores, 0: no
     end); cgroup v1 refuses a quota above it. `fs_group` is one more group of the container's processes (kubelet).
@@ -96,6 +98,7 @@ def container_config(
         "HostConfig": {
             "NetworkMode": f"container:{sandbox}",
             "IpcMode": f"container:{sandbox}",
+            **({"PidMode": f"container:{sandbox}"} if share_processes else {}),
             "CgroupParent": cgroup,
             "LogConfig": {"Type": "json-file", "Config": {"max-size": _LOG_SIZE, "max-file": _LOG_FILES}},
             "Mounts": [
@@ -106,6 +109,8 @@ def container_config(
             **_security(container, fs_group),
         },
     }
+    if container.stop_signal:
+        body["StopSignal"] = container.stop_signal
     if container.command is not None:
         body["Entrypoint"] = list(container.command)
     if container.args is not None:
@@ -139,6 +144,9 @@ def _security(container: ContainerSpec, fs_group: int | None) -> dict[str, Any]:
     options = [] if security.allow_privilege_escalation or security.privileged else ["no-new-privileges"]
     if security.seccomp:
         options.append(f"seccomp={security.seccomp}")
+    if security.apparmor == "unconfined":
+        options.append("apparmor=unconfined")
+    options += [f"label={part}" for part in security.selinux]
     return {
         "Privileged": security.privileged,
         "ReadonlyRootfs": security.read_only_root,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provider.model.resolver import fitting
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,31 +32,35 @@ def hosts_file(address: str, hostname: str, domain: str, aliases: Iterable[HostA
 
 
 def resolv_conf(dns: DnsConfig, host: str) -> str:
-    """Return /etc/resolv.conf; `host` is the engine host's own file, taken in when `dns.from_host`.
+    """Return /etc/resolv.conf within a resolver's limits; `host` is the engine host's own file.
 
-    What the request adds comes after what the host has, without repeating; an option of the request replaces the
-    host's of the same name, as dnsConfig does.
+    With `dns.from_host` what the request adds comes after what the host has, without repeating; an option of the
+    request replaces the host's of the same name. With `dns.leading_searches` only the host's search list is taken.
     """
     servers: list[str] = []
     searches: list[str] = []
     options: list[str] = []
-    if dns.from_host:
-        for line in host.splitlines():
-            match line.split():
-                case ["nameserver", server, *_]:
-                    servers.append(server)
-                case ["search", *rest]:
-                    searches = rest  # the last line of its kind counts: resolv.conf(5)
-                case ["options", *rest]:
-                    options += rest
-                case _:
-                    continue
+    for line in host.splitlines() if dns.from_host or dns.leading_searches else ():
+        match line.split():
+            case ["nameserver", server, *_] if dns.from_host:
+                servers.append(server)
+            case ["search", *rest]:
+                # the last line of its kind counts: resolv.conf(5); the kubelet drops the root and final dots
+                searches = [one.removesuffix(".") for one in rest if one != "."]
+            case ["options", *rest] if dns.from_host:
+                options += rest
+            case _:
+                continue
     named = {option.partition(":")[0] for option in dns.options}
     options = [option for option in options if option.partition(":")[0] not in named]
+    fit = fitting(
+        list(dict.fromkeys([*servers, *dns.nameservers])),
+        list(dict.fromkeys([*dns.leading_searches, *searches, *dns.searches])),
+    )
     lines = []
-    if searches or dns.searches:
-        lines.append("search " + " ".join(dict.fromkeys([*searches, *dns.searches])))
-    lines += [f"nameserver {server}" for server in dict.fromkeys([*servers, *dns.nameservers])]
+    if fit.searches:
+        lines.append("search " + " ".join(fit.searches))
+    lines += [f"nameserver {server}" for server in fit.nameservers]
     if options or dns.options:
         lines.append("options " + " ".join([*options, *dns.options]))
     return "".join(f"{line}\n" for line in lines)

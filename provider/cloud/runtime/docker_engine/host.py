@@ -29,6 +29,7 @@ _MACHINE_ID = Path("/etc/machine-id")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DRIVERS = ("cgroupfs", "systemd")
 _ROOTLESS = "name=rootless"
+_APPARMOR = "name=apparmor"
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class Host(Struct, frozen=True, kw_only=True):
     api: tuple[int, int]
     cap: Limits
     systemd: bool
+    apparmor: bool = False
     asked_at: float
     """when this was, by the engine's clock: seconds since the epoch."""
 
@@ -99,6 +101,7 @@ def read_host(version: Mapping[str, Any], info: Mapping[str, Any], cpu_reserve: 
         cap=host_cap(engine.cpus, engine.memory, cpu_reserve, memory_share),
         systemd=driver == "systemd",
         asked_at=engine_time(info["SystemTime"]) or 0.0,
+        apparmor=_APPARMOR in (info.get("SecurityOptions") or []),
     )
 
 

@@ -135,8 +135,8 @@ class InstanceStore:
         etc.mkdir(exist_ok=True)
         texts = {
             "hosts": hosts_file(spec.address, spec.hostname, spec.domain, spec.host_aliases),
-            "resolv.conf": resolv_conf(spec.dns, host_resolv_conf() if spec.dns.from_host else ""),
-            "hostname": f"{spec.hostname}\n",
+            "resolv.conf": resolv_conf(spec.dns, host_resolv_conf()),
+            "hostname": f"{spec.kernel_hostname or spec.hostname}\n",
         }
         for name, text in texts.items():
             path = etc / name

@@ -155,6 +155,7 @@ class DockerRuntime:
             cgroups,
             sightings,
             most_cpu=host.cap.cpu,
+            apparmor=host.apparmor,
         )
         hints = Hints(
             self._client,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provider.cloud.instances.expand import expand_env, expand_words
-from provider.model.expansion import expand
+from provider.model.expansion import expand, missing
 from provider.model.instance import EnvVar
 
 VARIABLES = {"A": "a", "B": "$(A)", "EMPTY": ""}
@@ -70,3 +70,7 @@ def test_words_keep_none_apart_from_empty() -> None:
     assert expand_words(None, VARIABLES) is None
     assert expand_words((), VARIABLES) == ()
     assert expand_words(("$(A)", "b"), VARIABLES) == ("a", "b")
+
+
+def test_missing_names_what_has_no_value() -> None:
+    assert missing("$(Z)/$(EMPTY)/$(A)/$$(X)", VARIABLES) == ["EMPTY", "Z"]

@@ -207,6 +207,7 @@ class VolumeMount(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     SUB_PATH_FIELD_NUMBER: _builtins.int
     READ_ONLY_FIELD_NUMBER: _builtins.int
+    EXPAND_FIELD_NUMBER: _builtins.int
     volume: _builtins.str
     """Name of a volume of the group."""
     path: _builtins.str
@@ -214,6 +215,8 @@ class VolumeMount(_message.Message):
     sub_path: _builtins.str
     """A file or directory inside the volume: relative, without `..`. Empty: the whole volume."""
     read_only: _builtins.bool
+    expand: _builtins.bool
+    """Resolve `$(NAME)` in `sub_path` from the container's variables; one without a value is CreateContainerConfigError."""
     def __init__(
         self,
         *,
@@ -221,10 +224,11 @@ class VolumeMount(_message.Message):
         path: _builtins.str = ...,
         sub_path: _builtins.str = ...,
         read_only: _builtins.bool = ...,
+        expand: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "read_only", b"read_only", "sub_path", b"sub_path", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "path", b"path", "read_only", b"read_only", "sub_path", b"sub_path", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,6 +588,8 @@ class SecurityContext(_message.Message):
     CAP_ADD_FIELD_NUMBER: _builtins.int
     CAP_DROP_FIELD_NUMBER: _builtins.int
     SECCOMP_FIELD_NUMBER: _builtins.int
+    APPARMOR_FIELD_NUMBER: _builtins.int
+    SELINUX_FIELD_NUMBER: _builtins.int
     user: _builtins.int
     """Not given: the image's user."""
     group: _builtins.int
@@ -596,6 +602,8 @@ class SecurityContext(_message.Message):
     read_only_root: _builtins.bool
     seccomp: _builtins.str
     """Empty: the engine's default profile; `unconfined`: none."""
+    apparmor: _builtins.str
+    """Empty: the engine's default; `default`: its profile, refused where there is no AppArmor; `unconfined`: none."""
     @_builtins.property
     def supplemental_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -604,6 +612,10 @@ class SecurityContext(_message.Message):
 
     @_builtins.property
     def cap_drop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def selinux(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`user:U`, `role:R`, `type:T`, `level:L` of the label; no effect where there is no SELinux."""
+
     def __init__(
         self,
         *,
@@ -617,10 +629,12 @@ class SecurityContext(_message.Message):
         cap_add: _abc.Iterable[_builtins.str] | None = ...,
         cap_drop: _abc.Iterable[_builtins.str] | None = ...,
         seccomp: _builtins.str = ...,
+        apparmor: _builtins.str = ...,
+        selinux: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_privilege_escalation", b"_allow_privilege_escalation", "_group", b"_group", "_user", b"_user", "allow_privilege_escalation", b"allow_privilege_escalation", "group", b"group", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_privilege_escalation", b"_allow_privilege_escalation", "_group", b"_group", "_user", b"_user", "allow_privilege_escalation", b"allow_privilege_escalation", "cap_add", b"cap_add", "cap_drop", b"cap_drop", "group", b"group", "privileged", b"privileged", "read_only_root", b"read_only_root", "run_as_non_root", b"run_as_non_root", "seccomp", b"seccomp", "supplemental_groups", b"supplemental_groups", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_privilege_escalation", b"_allow_privilege_escalation", "_group", b"_group", "_user", b"_user", "allow_privilege_escalation", b"allow_privilege_escalation", "apparmor", b"apparmor", "cap_add", b"cap_add", "cap_drop", b"cap_drop", "group", b"group", "privileged", b"privileged", "read_only_root", b"read_only_root", "run_as_non_root", b"run_as_non_root", "seccomp", b"seccomp", "selinux", b"selinux", "supplemental_groups", b"supplemental_groups", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allow_privilege_escalation: _TypeAlias = _typing.Literal["allow_privilege_escalation"]  # noqa: Y015
     _WhichOneofArgType__allow_privilege_escalation: _TypeAlias = _typing.Literal["_allow_privilege_escalation", b"_allow_privilege_escalation"]  # noqa: Y015
@@ -665,6 +679,7 @@ class ContainerSpec(_message.Message):
     READINESS_FIELD_NUMBER: _builtins.int
     LIVENESS_FIELD_NUMBER: _builtins.int
     STARTUP_FIELD_NUMBER: _builtins.int
+    STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the group."""
     image: _builtins.str
@@ -686,6 +701,8 @@ class ContainerSpec(_message.Message):
     """The file whose content is the termination message; not given: /dev/termination-log."""
     termination_fallback_to_logs: _builtins.bool
     """When that file is empty and the container failed, the end of its log is the message."""
+    stop_signal: _builtins.str
+    """Name of the first signal at the end; empty: the image's, else SIGTERM."""
     @_builtins.property
     def command(self) -> Global___Strings:
         """Replaces the image's entrypoint; `$(NAME)` is resolved from `env`. Not given: the image's own."""
@@ -733,10 +750,11 @@ class ContainerSpec(_message.Message):
         readiness: Global___Probe | None = ...,
         liveness: Global___Probe | None = ...,
         startup: Global___Probe | None = ...,
+        stop_signal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "readiness", b"readiness", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "pull_policy", b"pull_policy", "readiness", b"readiness", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "pull_policy", b"pull_policy", "readiness", b"readiness", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_limit: _TypeAlias = _typing.Literal["cpu_limit"]  # noqa: Y015
     _WhichOneofArgType__cpu_limit: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit"]  # noqa: Y015
@@ -763,6 +781,7 @@ class DnsConfig(_message.Message):
     SEARCHES_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     FROM_HOST_FIELD_NUMBER: _builtins.int
+    LEADING_SEARCHES_FIELD_NUMBER: _builtins.int
     from_host: _builtins.bool
     """Start from the file of the engine's host and add the lines above."""
     @_builtins.property
@@ -771,6 +790,10 @@ class DnsConfig(_message.Message):
     def searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def leading_searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Come first, then the search list of the file of the engine's host, then `searches`."""
+
     def __init__(
         self,
         *,
@@ -778,10 +801,11 @@ class DnsConfig(_message.Message):
         searches: _abc.Iterable[_builtins.str] | None = ...,
         options: _abc.Iterable[_builtins.str] | None = ...,
         from_host: _builtins.bool = ...,
+        leading_searches: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_host", b"from_host", "nameservers", b"nameservers", "options", b"options", "searches", b"searches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_host", b"from_host", "leading_searches", b"leading_searches", "nameservers", b"nameservers", "options", b"options", "searches", b"searches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -867,6 +891,9 @@ class ContainerGroupSpec(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     SIMULATE_FIELD_NUMBER: _builtins.int
+    FQDN_FIELD_NUMBER: _builtins.int
+    SYSCTLS_FIELD_NUMBER: _builtins.int
+    SHARE_PROCESSES_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Required. Used up by an accepted creation, for ever; a refused one leaves it free."""
     zone: _builtins.str
@@ -891,6 +918,10 @@ class ContainerGroupSpec(_message.Message):
     """Seconds between SIGTERM and SIGKILL; not given: 30."""
     fs_group: _builtins.int
     """Group that owns the volumes. Not given: ownership is left alone."""
+    fqdn: _builtins.bool
+    """The kernel's hostname is `<hostname>.<domain>`, at most 64 characters."""
+    share_processes: _builtins.bool
+    """All containers see each other's processes; PID 1 is none of them."""
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerSpec]: ...
     @_builtins.property
@@ -914,6 +945,10 @@ class ContainerGroupSpec(_message.Message):
     @_builtins.property
     def simulate(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """Hints for the simulated runtime: `duration`, `exit-code`, `start-delay`. Others ignore them."""
+
+    @_builtins.property
+    def sysctls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
+        """Kernel parameters of the group's own network and IPC namespaces."""
 
     def __init__(
         self,
@@ -940,10 +975,13 @@ class ContainerGroupSpec(_message.Message):
         credentials: _abc.Iterable[Global___RegistryCredential] | None = ...,
         tags: _abc.Iterable[Global___Pair] | None = ...,
         simulate: _abc.Iterable[Global___Pair] | None = ...,
+        fqdn: _builtins.bool = ...,
+        sysctls: _abc.Iterable[Global___Pair] | None = ...,
+        share_processes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "simulate", b"simulate", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
     _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015

@@ -71,5 +71,11 @@ def test_security() -> None:
     assert (host["CapAdd"], host["GroupAdd"], host["Privileged"]) == (["NET_ADMIN"], ["5"], False)
 
 
+def test_profiles_and_labels() -> None:
+    host = body(security=SecurityContext(apparmor="unconfined", selinux=("type:t", "level:s0")))["HostConfig"]
+    assert host["SecurityOpt"] == ["apparmor=unconfined", "label=type:t", "label=level:s0"]
+    assert body(security=SecurityContext(apparmor="default"))["HostConfig"]["SecurityOpt"] == []
+
+
 def test_the_mac_follows_the_address() -> None:
     assert mac_address("10.1.0.254") == "02:42:0a:01:00:fe"

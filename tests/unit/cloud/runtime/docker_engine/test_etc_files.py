@@ -27,5 +27,16 @@ def test_resolv_conf_over_the_hosts() -> None:
     assert resolv_conf(dns, HOST) == expected
 
 
+def test_resolv_conf_of_a_cluster_keeps_the_hosts_search_list() -> None:
+    dns = DnsConfig(("10.96.0.10",), ("own",), ("ndots:5",), leading_searches=("ns.svc.x", "x"))
+    host = "nameserver 10.0.0.2\nsearch corp.example. . x\noptions edns0\n"
+    assert resolv_conf(dns, host) == ("search ns.svc.x x corp.example own\nnameserver 10.96.0.10\noptions ndots:5\n")
+
+
+def test_resolv_conf_within_a_resolvers_limits() -> None:
+    dns = DnsConfig(from_host=True, nameservers=("1.1.1.1", "1.1.1.2", "1.1.1.3"))
+    assert resolv_conf(dns, HOST).count("nameserver") == 3
+
+
 def test_resolv_conf_of_nothing() -> None:
     assert resolv_conf(DnsConfig(), HOST) == ""
