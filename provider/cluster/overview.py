@@ -98,8 +98,8 @@ async def _ask(api: KubeApi, seen: Overview, zones: tuple[ZoneConfig, ...], *, a
 
 def _component(name: str, directory: Path) -> Row:
     process = Process(name, directory)
-    pid = process.pid()
-    since = None if pid is None else _rfc3339(process.pid_file.stat().st_mtime)
+    pid, started = process.pid(), process.started()
+    since = None if started is None else _rfc3339(started)
     return {"component": name, "running": pid is not None, "pid": pid, "since": since, "log": str(process.log)}
 
 

@@ -52,6 +52,10 @@ class Process:
             return None
         return int(pid) if start_time(int(pid)) == int(started) else None
 
+    def started(self) -> float | None:
+        """Return when `start` started the process, in seconds since the epoch; None when it does not run."""
+        return None if self.pid() is None else self.pid_file.stat().st_mtime
+
     def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> bool:
         """Start the process in a session of its own unless it runs; return whether it was started."""
         if self.pid() is not None:

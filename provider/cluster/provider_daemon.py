@@ -8,6 +8,7 @@ from provider.cluster.build_command import tail
 from provider.cluster.installation import python_module
 from provider.cluster.steps import SetupError
 from provider.kube.client import KubeError
+from provider.model.timestamps import EPOCH, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,12 +32,16 @@ def start_provider(installation: Installation) -> bool:
 async def wait_for_nodes(
     installation: Installation, api: KubeApi, names: Sequence[str], report: Callable[[str], None]
 ) -> None:
-    """Wait until all Nodes are Ready. SetupError with the daemon's last words when it ends, or time is up."""
+    """Wait until the daemon has reported all Nodes Ready. SetupError with its last words when it ends, or time is up.
+
+    A Node stays Ready for about 40 s after its provider was killed: what was reported before this one began is nothing.
+    """
     clock, process = installation.clock, installation.provider
     deadline = clock.now() + _READY_SECONDS
     told, missing = -1, "no Node is there"
     while clock.now() < deadline:
-        if process.pid() is None:
+        started = process.started()
+        if started is None:
             raise SetupError("the provider ended while starting", tail(process.log), f"read {process.log}")
         try:
             listed = await api.list("/api/v1/nodes")
@@ -44,7 +49,8 @@ async def wait_for_nodes(
             missing = f"the API server does not answer: {error}"
         else:
             nodes = {each["metadata"]["name"]: each for each in listed["items"]}
-            waiting = [f"{name}: {_state(nodes.get(name))}" for name in names if not is_ready(nodes.get(name))]
+            states = {name: _state(nodes.get(name), started) for name in names}
+            waiting = [f"{name}: {state}" for name, state in states.items() if state != "Ready"]
             if not waiting:
                 return
             missing = "; ".join(waiting)
@@ -61,15 +67,18 @@ async def wait_for_nodes(
 
 def is_ready(node: Json | None) -> bool:
     """Say whether the Node is Ready."""
-    return _state(node) == "Ready"
+    return _state(node, 0.0) == "Ready"
 
 
-def _state(node: Json | None) -> str:
+def _state(node: Json | None, since: float) -> str:
+    """Return `Ready` when that was reported at or after the second of `since`, else what is known instead."""
     if node is None:
         return "is not registered"
     for each in node.get("status", {}).get("conditions") or ():
         if each["type"] == "Ready":
-            return (
-                "Ready" if each["status"] == "True" else f"{each.get('reason', '')} {each.get('message', '')}".strip()
-            )
+            if each["status"] != "True":
+                return f"{each.get('reason', '')} {each.get('message', '')}".strip()
+            if seconds_of(each.get("lastHeartbeatTime") or EPOCH) < int(since):
+                return "has not been reported by this provider yet"
+            return "Ready"
     return "has no condition Ready"
