@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.config import ConfigException, kube_config, load_incluster_config
 from msgspec import Struct
 
+from provider.kube.library import ConfigException, Configuration, kube_config, load_incluster_config
 from provider.kube.transport import Transport
 
 if TYPE_CHECKING:
