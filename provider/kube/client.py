@@ -183,7 +183,7 @@ class HttpKubeApi:
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(REQUEST_SECONDS):
-                    sent = transport.send("GET", path, {**query, "watch": "true"}, None, "", timeout)
+                    sent = transport.send("GET", path, {**query, "watch": "true"}, None, "", timeout, lasting=True)
                     response = await stack.enter_async_context(sent)
                 begun = True
                 if response.status >= HTTP_ERROR:

@@ -7,9 +7,10 @@ A transport is retired, not closed, when newer credentials take its place: what 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import AddrInfoType
 
-CONNECTIONS = 256
-"""At most so many at a time to one server: below its own limit (400 reads, 200 writes), above what a burst needs."""
+CONNECTIONS = 24
+"""Requests at a time to one server, watches aside; the others wait, first come first served, before their time runs.
+Each connection costs 128 KiB of TLS buffers and a handshake, and more of them only lengthen the server's own queue."""
 KEEPALIVE_SECONDS = 75.0
 """An idle connection is kept; the API server ends it after 90 s itself."""
 READ_BUFFER = 1 << 21
+_UNLIMITED = 0  # aiohttp's word for it
 PROBE_AFTER_SECONDS = 15
 """An idle connection is probed after this, and then every third of it."""
 UNANSWERED_SECONDS = 30
@@ -46,9 +49,10 @@ class Transport:
         """Read the certificate files now: they may be gone later."""
         self._configuration = configuration
         self._in_flight = 0
+        self._places = asyncio.Semaphore(CONNECTIONS)
         self._retired = False
         connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS,
+            limit=_UNLIMITED,
             ssl=_context(configuration),
             keepalive_timeout=KEEPALIVE_SECONDS,
             socket_factory=_socket,
@@ -69,29 +73,50 @@ class Transport:
         body: bytes | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's own, of connect and read apart)
+        *,
+        lasting: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield the response; its body is read inside the block. Raises aiohttp's errors and TimeoutError."""
+        """Yield the response; its body is read inside the block. Raises aiohttp's errors and TimeoutError.
+
+        `lasting`: the answer goes on for minutes (a watch), and takes nobody's place.
+        """
         self._in_flight += 1
         try:
-            headers = {"Accept": "application/json", **await self._authorization()}
-            if body is not None:
-                headers["Content-Type"] = content_type
-            configuration = self._configuration
-            async with self._session.request(
-                method,
-                configuration.host + path,
-                params=query,
-                data=body,
-                headers=headers,
-                timeout=timeout,
-                proxy=configuration.proxy,
-                server_hostname=configuration.tls_server_name,
-            ) as response:
+            async with (
+                nullcontext() if lasting else self._places,
+                self._request(method, path, query, body, content_type, timeout) as response,
+            ):
                 yield response
         finally:
             self._in_flight -= 1
             if self._retired:
                 await self.retire()
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": "application/json", **await self._authorization()}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        configuration = self._configuration
+        async with self._session.request(
+            method,
+            configuration.host + path,
+            params=query,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            proxy=configuration.proxy,
+            server_hostname=configuration.tls_server_name,
+        ) as response:
+            yield response
 
     async def retire(self) -> None:
         """Close as soon as nothing is in flight."""
