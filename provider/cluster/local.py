@@ -39,6 +39,7 @@ COMPONENTS = (*CONTROL_PLANE, APPROVER)
 SERVICE_CIDR = "10.96.0.0/16"
 _READY_SECONDS = 90.0
 _PROBE_SECONDS = 5.0
+_CLIENT_RATE = 1000
 _PORT_NAMES = ("etcd", "etcd-peer", *CONTROL_PLANE[1:])
 
 
@@ -228,6 +229,8 @@ class LocalCluster:
             "tls-private-key-file": serving.key,
             "leader-elect": "false",  # one of each
         }
+        # Their own limits (50 and 20 requests a second) are for a cluster that others share.
+        common |= {"kube-api-qps": _CLIENT_RATE, "kube-api-burst": _CLIENT_RATE}
         if name == "kube-scheduler":
             return _flags(common)
         return _flags(
