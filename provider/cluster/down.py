@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provider.cluster.build_cache import cache_root, exclusive
 from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.installation import Record
 from provider.cluster.leaving import leave_cluster
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
     from provider.cluster.installation import Installation
     from provider.cluster.steps import Steps
 
-__all__ = ["take_down"]
+__all__ = ["dismantle", "take_down"]
 
 
 async def take_down(installation: Installation, steps: Steps) -> None:
-    """Remove the installation.
+    """Remove the installation as `dismantle` does, after an `up` of it that is under way."""
+    with exclusive(cache_root(), f"up-{installation.name}", steps.note):
+        await dismantle(installation, steps)
+
+
+async def dismantle(installation: Installation, steps: Steps) -> None:
+    """Remove the installation, for one who holds its lock.
 
     SetupError when another provider serves that name (nothing is done then), and when a part of it could not be
     removed; a second call goes on from there.

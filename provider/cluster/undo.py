@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provider.cluster.build import cache_root
 from provider.cluster.build_command import BuildError
-from provider.cluster.down import take_down
+from provider.cluster.down import dismantle
 from provider.cluster.local import COMPONENTS
 from provider.cluster.processes import Process
 from provider.cluster.steps import SetupError
@@ -43,7 +43,7 @@ async def undoing_up(installation: Installation, steps: Steps) -> AsyncIterator[
                 if name not in running:
                     await Process(name, installation.state / "run").stop(installation.clock)
         elif installation.record() is not None:  # it is written before anything is made
-            await take_down(installation, steps)
+            await dismantle(installation, steps)
 
     async with undoing(installation, steps, undo):
         yield
