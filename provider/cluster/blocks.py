@@ -18,6 +18,7 @@ from provider.cloud.runtime.docker_engine.network import cluster_network, ensure
 from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
 from provider.cluster.provider_config import stored_blocks
 from provider.cluster.steps import SetupError
+from provider.cluster.whole_file import write_whole
 from provider.config.load import zones_without_vswitch
 from provider.model.ids import ZoneId
 
@@ -55,7 +56,7 @@ async def choose_blocks_for(
             "; ".join(error.mistakes),
             "choose other CIDRs in the configuration (zones[].vSwitches[].cidr), or remove what has them",
         ) from error
-    file.write_bytes(msgspec.json.encode(Blocks(blocks.cluster)))
+    write_whole(file, msgspec.json.encode(Blocks(blocks.cluster)))
     return blocks
 
 

@@ -13,7 +13,6 @@ The provider adds its own below it: journal, nodes/, instances/.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -28,6 +27,7 @@ from provider.cluster.kube_context import KubeContext, context_name
 from provider.cluster.local import LocalCluster
 from provider.cluster.processes import Process
 from provider.cluster.steps import SetupError
+from provider.cluster.whole_file import remove_whole, write_whole
 from provider.exclusive import is_held
 
 if TYPE_CHECKING:
@@ -92,16 +92,27 @@ class Installation:
         return Process("provider", self.state / "run")
 
     @property
+    def _record(self) -> Path:
+        return self.state / "installation.json"
+
+    @property
     def context(self) -> KubeContext:
         """Return the context in the user's kubeconfig."""
         return KubeContext(context_name(self.name), self.state / "kube-context.json")
 
     def record(self) -> Record | None:
-        """Return what `up` wrote down; None when there is no installation."""
+        """Return what `up` wrote down; None when there is no installation. SetupError when it cannot be read."""
         try:
-            return msgspec.json.decode((self.state / "installation.json").read_bytes(), type=Record)
+            return msgspec.json.decode(self._record.read_bytes(), type=Record)
         except FileNotFoundError:
             return None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise SetupError(
+                f"{self._record} cannot be used",
+                f"it tells which cluster {self.name} is in, and is spoiled: {error}",
+                'write {"cluster": "local"} into it, or {"cluster": "current", "context": "NAME"} if it joined the '
+                f"cluster of that kube context; then run: zonelet down --name {self.name}",
+            ) from error
 
     def require_unserved(self) -> None:
         """Raise SetupError when a provider that this state directory did not start serves the installation's name.
@@ -119,7 +130,7 @@ class Installation:
         """Write down what `down` must know, before anything is made."""
         self.state.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o700)
-        (self.state / "installation.json").write_text(json.dumps(msgspec.to_builtins(record)))
+        write_whole(self._record, msgspec.json.encode(record))
 
     def keep_logs(self, target: Path) -> bool:
         """Copy the logs of all processes to `target`, which then holds nothing else; return whether there were any."""
@@ -133,7 +144,7 @@ class Installation:
     def remove_files(self) -> None:
         """Remove what belongs to the installation; a file of somebody else keeps the directory."""
         for name in _OWN_FILES:
-            (self.state / name).unlink(missing_ok=True)
+            remove_whole(self.state / name)
         for pattern in _PROVIDERS_FILES:
             for file in self.state.glob(pattern):
                 file.unlink()

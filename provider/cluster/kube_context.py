@@ -7,16 +7,17 @@ another in the meantime. The file is locked as kubectl locks it (`<file>.lock`) 
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import yaml
 
 from provider.cluster.steps import SetupError
+from provider.cluster.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,14 @@ def user_kubeconfig(environment: Mapping[str, str]) -> Path:
 def context_name(installation: str) -> str:
     """Return the context of an installation: `zonelet`, or `zonelet-<name>`."""
     return installation if installation == "zonelet" else f"zonelet-{installation}"
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """Which kubeconfig was changed, what was current there before, and whether the file was made."""
+
+    file: str
+    previous: str
+    made: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class KubeContext:
         known = self._known()
         with _locked(target):
             document = _read(target)
-            if known is None or known["file"] != str(target):
+            if known is None or known.file != str(target):
                 taken = [each for kind in _KINDS for each in document.get(kind) or () if each.get("name") == self.name]
                 if taken:
                     raise SetupError(
@@ -64,12 +73,8 @@ class KubeContext:
                         "it was not made by this installation, so it is left alone",
                         f"rename it (kubectl config rename-context {self.name} OTHER), or use: zonelet up --name OTHER",
                     )
-                known = {
-                    "file": str(target),
-                    "previous": document.get("current-context", ""),
-                    "made": not target.exists(),
-                }
-                self.record.write_text(json.dumps(known))
+                known = _Known(str(target), str(document.get("current-context") or ""), not target.exists())
+                write_whole(self.record, msgspec.json.encode(known))
             entries = {
                 "clusters": {"name": self.name, "cluster": ours["clusters"][0]["cluster"]},
                 "users": {"name": self.name, "user": ours["users"][0]["user"]},
@@ -88,7 +93,7 @@ class KubeContext:
         known = self._known()
         if known is None:
             return False
-        target = Path(known["file"])
+        target = Path(known.file)
         if target.exists():
             with _locked(target):
                 document = _read(target)
@@ -96,19 +101,26 @@ class KubeContext:
                     document[kind] = [each for each in document.get(kind) or () if each.get("name") != self.name]
                 if document.get("current-context") == self.name:
                     names = [each["name"] for each in document["contexts"]]
-                    document["current-context"] = known["previous"] if known["previous"] in names else ""
-                if known["made"] and not any(document[kind] for kind in _KINDS):
+                    document["current-context"] = known.previous if known.previous in names else ""
+                if known.made and not any(document[kind] for kind in _KINDS):
                     target.unlink()
                 else:
                     _write(target, document)
         self.record.unlink()
         return True
 
-    def _known(self) -> dict[str, Any] | None:
+    def _known(self) -> _Known | None:
         if not self.record.exists():
             return None
-        known: dict[str, Any] = json.loads(self.record.read_text())
-        return known
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=_Known)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise SetupError(
+                f"{self.record} cannot be used",
+                f"it tells which kubeconfig has the context {self.name}, and is spoiled: {error}",
+                f"remove it, and from your kubeconfig, if they are there: kubectl config delete-context {self.name}; "
+                f"kubectl config delete-cluster {self.name}; kubectl config delete-user {self.name}",
+            ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

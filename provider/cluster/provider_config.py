@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from provider.cluster.steps import SetupError
+from provider.cluster.whole_file import write_whole
 from provider.config.load import ConfigError, load, parse, text_of
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def write_config(installation: Installation, text: str) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     parse(text)  # never leave a file behind that the provider refuses
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)
+    write_whole(path, text.encode())
     return True
 
 

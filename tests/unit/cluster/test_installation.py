@@ -41,6 +41,31 @@ def test_a_file_of_somebody_else_keeps_the_directory(tmp_path: Path) -> None:
     assert [each.name for each in state.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"cluster": 3}', b'"\xff"'])
+def test_a_spoiled_record_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    made = installation(tmp_path)
+    (tmp_path / "installation.json").write_bytes(content)
+    with pytest.raises(SetupError) as failed:
+        made.record()
+    assert str(tmp_path / "installation.json") in failed.value.what
+    assert '{"cluster": "local"}' in failed.value.next_step
+    assert "zonelet down --name zonelet" in failed.value.next_step
+
+
+def test_what_the_advice_wants_written_is_a_record(tmp_path: Path) -> None:
+    made = installation(tmp_path)
+    (tmp_path / "installation.json").write_text('{"cluster": "current", "context": "NAME"}')
+    assert made.record() == Record("current", "NAME")
+
+
+def test_a_record_that_cannot_be_written_leaves_the_former_one(tmp_path: Path) -> None:
+    made = installation(tmp_path)
+    (tmp_path / "installation.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        made.write_record(Record("current", "other"))
+    assert made.record() == Record("local")
+
+
 async def test_what_another_provider_of_the_name_has_is_not_touched(tmp_path: Path) -> None:
     name = f"zl-unit-held-{os.getpid()}"
     mine = Installation(name, tmp_path / "mine", SystemClock())

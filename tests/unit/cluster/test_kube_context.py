@@ -114,3 +114,19 @@ def test_the_file_is_where_kubectl_writes() -> None:
 
 def test_the_context_has_the_installations_name() -> None:
     assert (context_name("zonelet"), context_name("other")) == ("zonelet", "zonelet-other")
+
+
+def test_a_spoiled_memory_of_the_change_says_what_to_do(context: KubeContext) -> None:
+    context.record.write_text("")
+    with pytest.raises(SetupError) as failed:
+        context.remove()
+    assert str(context.record) in failed.value.what
+    assert "kubectl config delete-context zonelet" in failed.value.next_step
+
+
+def test_a_kubeconfig_whose_current_context_is_null_comes_back(tmp_path: Path, own: Path, context: KubeContext) -> None:
+    target = tmp_path / "config"
+    target.write_text(yaml.safe_dump(THEIRS | {"current-context": None}))
+    context.add(own, target)
+    assert context.remove()
+    assert yaml.safe_load(target.read_text())["current-context"] == ""
