@@ -10,7 +10,6 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION
 from provider.cloud.runtime.docker_engine.removal import remove_installation
-from provider.cluster.provider_config import installed_config
 from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ __all__ = ["remove_from_engine"]
 
 async def remove_from_engine(installation: Installation) -> None:
     """Remove containers, networks, mounts, cgroups, directories. SetupError when the engine does not let go."""
-    config = installed_config(installation)
-    host = "" if config is None else config.runtime.docker.host
-    name = installation.name
+    record, name = installation.record(), installation.name
+    host = "" if record is None else record.engine
     try:
         async with open_client(host) as client:
             await remove_installation(client, name, installation.state, clock=installation.clock)

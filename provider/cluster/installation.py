@@ -49,12 +49,13 @@ _HOME = Path("/var/lib/zonelet")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What kind of installation it is; the rest says which cluster was joined."""
+    """All that `down` needs to know: which cluster was joined, and the engine's address (runtime.docker.host)."""
 
     cluster: str
     context: str = ""
     server: str = ""
     kubeconfig: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True)

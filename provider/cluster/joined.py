@@ -53,8 +53,8 @@ async def join_cluster(installation: Installation, steps: Steps, *, config: Path
         installation.require_unserved()
         api = await _connect(os.environ.get("KUBECONFIG"), None)
         try:
-            connection = api.connection
-            record = Record("current", connection.context, connection.server, connection.source)
+            connection, host = api.connection, chosen.runtime.docker.host
+            record = Record("current", connection.context, connection.server, connection.source, host)
             if before is not None and (before.cluster, before.server) != ("current", connection.server):
                 raise SetupError(
                     f"the installation {installation.name} is there already, in {before.server or 'its local cluster'}",

@@ -106,7 +106,7 @@ async def _bring_up(
     with steps.step("make the images, or find them in the engine") as report, closing(open_engine(host)) as engine:
         ensure_images(engine, binaries, cache, report)
     with steps.step("choose address blocks, make the cluster's network") as report:
-        installation.write_record(Record("local"))
+        installation.write_record(Record("local", engine=host))
         async with open_client(host) as client:
             changed, address = await _choose_addresses(installation, client, chosen, given, report)
     config = load(installation.provider_config)

@@ -73,7 +73,7 @@ def installed_config(installation: Installation) -> ProviderConfig | None:
         raise SetupError(
             f"{installation.provider_config} cannot be used",
             "; ".join(error.mistakes),
-            "correct it, or run: zonelet down",
+            f"correct it, or run: zonelet down --name {installation.name}",
         ) from error
 
 

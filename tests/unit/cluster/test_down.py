@@ -47,3 +47,13 @@ async def test_down_waits_for_an_up_that_is_under_way(installation: Installation
         with pytest.raises(SetupError, match="no Docker engine answers"):
             await down
     assert installation.provider.pid() is None
+
+
+async def test_a_spoiled_configuration_keeps_nothing_from_going(installation: Installation, tmp_path: Path) -> None:
+    """The engine's address is in the record, so the configuration is not read at all."""
+    installation.write_record(Record("local", engine=f"unix://{tmp_path}/the-engine.sock"))
+    installation.provider_config.write_text("zones: {")
+    with pytest.raises(SetupError) as failed:
+        await take_down(installation, Steps(Console(file=io.StringIO())))
+    assert "no Docker engine answers" in failed.value.what
+    assert "the-engine.sock" in failed.value.why
