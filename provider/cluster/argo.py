@@ -46,6 +46,7 @@ WORKFLOW_NAMESPACES = (NAMESPACE, "default")
 VIRTUAL_NODES_LABEL = {"zonelet.dev/virtual-nodes": "enabled"}
 """What deploy/kustomize/tolerations looks for on a namespace."""
 
+_POLICY = "zonelet-virtual-nodes"
 _CONFIG_MAP = "workflow-controller-configmap"
 _RENDER_SECONDS = 60.0
 _AVAILABLE_SECONDS = 180.0
@@ -77,10 +78,14 @@ def controller_images(commands: Mapping[str, Mapping[str, Sequence[str]]]) -> Js
     }
 
 
-def render_tolerations(taint_key: str) -> list[Json]:
-    """Return the MutatingAdmissionPolicy that lets the pods of labelled namespaces past the taint `taint_key`."""
+def render_tolerations(taint_key: str, installation: str = "") -> list[Json]:
+    """Return the MutatingAdmissionPolicy that lets the pods of labelled namespaces past the taint `taint_key`.
+
+    With `installation` policy and binding bear its name, for a cluster where there may be others.
+    """
     text = (local_sources().parent / "kustomize" / "tolerations" / "policy.yaml").read_text(encoding="utf-8")
-    return documents(text.replace("virtual-kubelet.io/provider", taint_key))
+    name = f"{_POLICY}-{installation}" if installation else _POLICY
+    return documents(text.replace("virtual-kubelet.io/provider", taint_key).replace(_POLICY, name))
 
 
 async def install_argo(

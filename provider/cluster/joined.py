@@ -199,7 +199,7 @@ async def _tolerations(api: HttpKubeApi, config: ProviderConfig, steps: Steps) -
     if config.node.taint == "none":
         return
     try:
-        await Manifests(api).apply(render_tolerations(config.node.taint_key))
+        await Manifests(api).apply_own(render_tolerations(config.node.taint_key, config.name))
     except KubeError as error:
         if error.code not in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
             raise

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.kube.client import Json, KubeApi
 
-__all__ = ["MANAGER", "Manifests", "documents", "is_available", "is_established", "wait_for"]
+__all__ = ["MANAGER", "OWN", "Manifests", "documents", "is_available", "is_established", "is_own", "wait_for"]
 
 MANAGER = "zonelet"
 """The field manager: fields that others set on the same objects stay theirs."""
+
+OWN = {"app.kubernetes.io/managed-by": "zonelet"}
+"""The label of what was made in a cluster that is somebody else's."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
 _IDLE_SECONDS = 60.0
@@ -47,6 +50,20 @@ class Manifests:
             path = await self.path(each)
             await self._api.patch(path, each, "apply", {"fieldManager": MANAGER, "force": "true"})
 
+    async def apply_own(self, objects: Iterable[Json]) -> None:
+        """Apply the objects, with a mark on those that nobody else has made: `remove_own` takes only these."""
+        for each in objects:
+            found = await self._find(each)
+            meta = {**each["metadata"], "labels": {**each["metadata"].get("labels", {}), **OWN}}
+            await self.apply([{**each, "metadata": meta} if found is None or is_own(found) else each])
+
+    async def remove_own(self, objects: Sequence[Json]) -> None:
+        """Delete those of the objects that `apply_own` has made, in reverse order."""
+        for each in reversed(objects):
+            found = await self._find(each)
+            if found is not None and is_own(found):
+                await self.remove([each])
+
     async def remove(self, objects: Sequence[Json]) -> None:
         """Delete the objects in reverse order; unknown ones, of kinds not served too, are removed already."""
         for each in reversed(objects):
@@ -55,6 +72,15 @@ class Manifests:
             except KubeError as error:
                 if error.code != HTTPStatus.NOT_FOUND:
                     raise
+
+    async def _find(self, document: Json) -> Json | None:
+        """Return the object as the server has it, None when it or its kind is not there."""
+        try:
+            return await self._api.get(await self.path(document))
+        except KubeError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def path(self, document: Json) -> str:
         """Return the API path of an object; KubeError 404 when the server does not know its kind."""
@@ -105,6 +131,11 @@ async def _watched(api: KubeApi, collection: str, query: dict[str, str], holds: 
             found: Json = event["object"]
             return found
     return None
+
+
+def is_own(document: Json) -> bool:
+    """Say whether the object was made by `apply_own`."""
+    return OWN.items() <= (document["metadata"].get("labels") or {}).items()
 
 
 def is_established(crd: Json) -> bool:

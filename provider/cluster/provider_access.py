@@ -52,7 +52,7 @@ async def grant_access(api: KubeApi, installation: str, clock: Clock) -> str:
     """Apply the objects; return the account's token, which does not expire. KubeError, SetupError."""
     objects = access_objects(installation)
     manifests = Manifests(api)
-    await manifests.apply(objects)
+    await manifests.apply_own(objects)
     secret = await manifests.path(objects[-1])
     try:
         made = await wait_for(api, secret, _has_token, clock=clock, seconds=_TOKEN_SECONDS)
@@ -66,13 +66,13 @@ async def grant_access(api: KubeApi, installation: str, clock: Clock) -> str:
 
 
 async def revoke_access(api: KubeApi, installation: str) -> None:
-    """Remove what `grant_access` applied; the namespace only when no other installation has an account in it."""
+    """Remove what `grant_access` has made; the namespace only when no other installation has an account in it."""
     objects = access_objects(installation)
     manifests = Manifests(api)
-    await manifests.remove([each for each in objects if each["kind"] != "Namespace"])
+    await manifests.remove_own([each for each in objects if each["kind"] != "Namespace"])
     left = await api.list(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts")
     if not any(each["metadata"]["name"].startswith(PROVIDER_USER) for each in left["items"]):
-        await manifests.remove([each for each in objects if each["kind"] == "Namespace"])
+        await manifests.remove_own([each for each in objects if each["kind"] == "Namespace"])
 
 
 def permissions(installation: str) -> list[Json]:

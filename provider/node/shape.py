@@ -58,6 +58,13 @@ def provider_id(config: ProviderConfig, zone: ZoneConfig) -> str:
     return f"zonelet://{config.region}/{config.name}/{zone.name}"
 
 
+def installation_of(node: Mapping[str, Any]) -> str:
+    """Return the installation that a Node's providerID names; empty for a Node that is no zone's."""
+    scheme, _, rest = str(node["spec"].get("providerID", "")).partition("://")
+    parts = rest.rsplit("/", 2)
+    return parts[1] if scheme == "zonelet" and len(parts) == 3 else ""  # noqa: PLR2004 - region, installation, zone
+
+
 def node_name(zone: ZoneConfig) -> str:
     """Return the name of the zone's node: the configured one, else `virtual-kubelet-<zone>`."""
     return zone.node_name or f"virtual-kubelet-{zone.name}"

@@ -17,11 +17,27 @@ DISCOVERY: dict[str, Json] = {
         "resources": [
             {"kind": "Namespace", "name": "namespaces", "namespaced": False},
             {"kind": "ConfigMap", "name": "configmaps", "namespaced": True},
+            {"kind": "Secret", "name": "secrets", "namespaced": True},
+            {"kind": "ServiceAccount", "name": "serviceaccounts", "namespaced": True},
             {"kind": "Pod", "name": "pods/status", "namespaced": True},
             {"kind": "Pod", "name": "pods", "namespaced": True},
         ]
     },
     "/apis/apps/v1": {"resources": [{"kind": "Deployment", "name": "deployments", "namespaced": True}]},
+    "/apis/rbac.authorization.k8s.io/v1": {
+        "resources": [
+            {"kind": "ClusterRole", "name": "clusterroles", "namespaced": False},
+            {"kind": "ClusterRoleBinding", "name": "clusterrolebindings", "namespaced": False},
+            {"kind": "Role", "name": "roles", "namespaced": True},
+            {"kind": "RoleBinding", "name": "rolebindings", "namespaced": True},
+        ]
+    },
+    "/apis/admissionregistration.k8s.io/v1": {
+        "resources": [
+            {"kind": "MutatingAdmissionPolicy", "name": "mutatingadmissionpolicies", "namespaced": False},
+            {"kind": "MutatingAdmissionPolicyBinding", "name": "mutatingadmissionpolicybindings", "namespaced": False},
+        ]
+    },
 }
 
 
@@ -60,8 +76,10 @@ class FakeKubeApi:
         self.objects[path] = body
         return body
 
-    async def delete(self, path: str, **conditions: Any) -> Json:
+    async def delete(self, path: str, *, uid: str | None = None, **conditions: Any) -> Json:
         self.seen.append(("delete", path))
+        if path in self.objects and uid not in (None, self.objects[path]["metadata"].get("uid")):
+            raise KubeError(409, "Conflict", "Precondition failed: UID in precondition")
         if self.objects.pop(path, None) is None:
             raise KubeError(404, "NotFound", path)
         return {}
