@@ -1,16 +1,16 @@
 """LocalBackend: the elastic cloud in this process. ElasticBackend over a ContainerRuntime and a journal.
 
     create -> check -> journal row -> supervisor (instances/supervisor.py) -> placement, sandbox, images, starts
-    run    -> runtime.start -> rows restored, stock and addresses booked -> everything looked at once -> ready
+    run    -> a life (life.py): runtime.start -> rows restored, stock and addresses booked -> all looked at -> ready
 
 Before `ready` every call says UNAVAILABLE: what the journal remembers is not the truth until the runtime was looked at.
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -18,11 +18,8 @@ import structlog
 from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.events import DeleteRequested
 from provider.cloud.instances.machine import InstanceMachine
-from provider.cloud.instances.orphans import OrphanSweep
-from provider.cloud.instances.placement import Placement
-from provider.cloud.instances.placer import Placer
 from provider.cloud.instances.specs import fixed_part, instance_id
-from provider.cloud.instances.supervisor import Supervisor
+from provider.cloud.life import CloudLife
 from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
 from provider.cloud.runtime.base import RuntimeFault
 from provider.model.capacity import BackendHealth
@@ -30,7 +27,8 @@ from provider.model.errors import CloudCode, CloudError
 from provider.model.instance import ContainerKind, FilesVolume, Market
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Sequence
+    import asyncio
+    from collections.abc import AsyncGenerator, Sequence
     from random import Random  # noqa: TID251 - the type of what the composition root hands out
 
     from provider.clock import Clock
@@ -38,15 +36,13 @@ if TYPE_CHECKING:
     from provider.cloud.instances.entry import Entry
     from provider.cloud.instances.journal import Journal
     from provider.cloud.instances.probes import GrpcCheck
-    from provider.cloud.runtime.base import ContainerRuntime, Seen
+    from provider.cloud.instances.supervisor import Supervisor
+    from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
 
 log = structlog.get_logger(__name__)
-
-RELIST_SECONDS = 30.0
-ZONE_NOTICE_SECONDS = 1.0
 
 
 class LocalBackend:
@@ -65,105 +61,34 @@ class LocalBackend:
         random: Random,
         grpc: GrpcCheck,
         starts_in_flight: int = 4,
-        orphans: OrphanSweep | None = None,
     ) -> None:
         self._zones = tuple(zones)
         self._runtime = runtime
         self._journal = journal
         self._clock = clock
-        self._orphans = OrphanSweep(journal.is_used_up) if orphans is None else orphans
-        self._group: asyncio.TaskGroup | None = None
-        self._ready = False
-        self._changed_zones: set[ZoneId] = set()
-        self._supervisor = Supervisor(
+        self._new_life = partial(
+            CloudLife,
+            self._zones,
             runtime,
             journal,
             clock=clock,
             random=random,
-            spawn=self._spawn,
             starts_in_flight=starts_in_flight,
             grpc=grpc,
         )
-        self._placement = Placement(zones)
-        self._placer = Placer(self._placement, runtime, clock, self._supervisor.feed_uid, self._zone_changed)
-        self._supervisor.placer = self._placer
-
-    # ------------------------------------------------------------------ life
+        self._life: CloudLife | None = None
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Serve until cancelled; `ready` is set once everything that the journal and the runtime have is taken over."""
+        """Serve until cancelled; `ready` is set once everything that the journal and the runtime have is taken over.
+
+        After an end, or a crash by a bug, it may be called again: it begins anew from journal and runtime.
+        """
+        self._life = self._new_life()
         try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                await self._runtime.start(self._zones)
-                await self._take_over()
-                self._ready = True
-                ready.set()
-                while True:
-                    await self._clock.sleep(RELIST_SECONDS)
-                    await self._sweep(await self._supervisor.looks.relist_surely())
+            await self._life.run(ready)
         finally:
-            self._ready = False
-            self._group = None
+            self._life = None
             await self._runtime.close()
-
-    async def _take_over(self) -> None:
-        supervisor = self._supervisor
-        supervisor.restore()
-        for entry in supervisor.entries.values():
-            self._book(entry)
-        self._spawn(self._placer.run(self._spawn))
-        self._spawn(supervisor.looks.follow_hints())
-        orphans = await supervisor.looks.relist_surely()
-        supervisor.resume()
-        await self._sweep(orphans)
-        log.info("cloud is ready", instances=len(supervisor.entries), unknown=len(orphans))
-
-    def _book(self, entry: Entry) -> None:
-        placed, request = entry.machine.placement, entry.machine.request
-        if placed is None or entry.machine.released:
-            return
-        size = Size(request.cpu, request.memory)
-        problem = self._placement.adopt(entry.uid, request.zone, size, *placed)
-        if problem:
-            log.warning("instance runs on, but cannot be booked in full", uid=entry.uid, problem=problem)
-
-    async def _sweep(self, orphans: Sequence[Seen]) -> None:
-        """Keep the addresses of what nobody knows from being leased; remove what may be removed."""
-        for seen in orphans:
-            if seen.vswitch is not None and seen.address is not None:
-                problem = self._placement.hold(seen.uid, seen.zone, seen.vswitch, seen.address)
-                log.warning("instance without a record", uid=seen.uid, address=seen.address, problem=problem)
-        for uid in self._orphans.due([seen.uid for seen in orphans], self._clock.now()):
-            if uid in self._supervisor.entries:
-                continue
-            log.warning("removing an instance without a record", uid=uid, dry_run=self._orphans.dry_run)
-            if self._orphans.dry_run:
-                continue
-            try:
-                await self._runtime.remove_instance(uid)
-            except RuntimeFault as fault:
-                log.warning("not removed, trying again later", uid=uid, error=fault.message)
-            else:
-                self._placer.release(uid)
-
-    def _spawn(self, act: Coroutine[Any, Any, None]) -> object:
-        if self._group is None:
-            act.close()
-            raise CloudError(CloudCode.UNAVAILABLE, "the cloud is not running", RETRY_AFTER)
-        return self._group.create_task(act)
-
-    def _zone_changed(self, zone: ZoneId) -> None:
-        """Tell of a zone at most once in a second, however many instances come and go."""
-        if not self._changed_zones:
-            self._spawn(self._tell_zones())
-        self._changed_zones.add(zone)
-
-    async def _tell_zones(self) -> None:
-        await self._clock.sleep(ZONE_NOTICE_SECONDS)
-        zones, self._changed_zones = self._changed_zones, set()
-        for zone in sorted(zones):
-            self._supervisor.hub.zone(zone)
 
     # ------------------------------------------------------------------ ElasticBackend
 
@@ -175,22 +100,23 @@ class LocalBackend:
             return BackendHealth(healthy=False, reason="EngineUnavailable", message=fault.message)
         if not found.healthy:
             return found
-        away = self._supervisor.looks.away
+        away = "" if self._life is None else self._life.supervisor.looks.away
         if away:
             return msgspec.structs.replace(found, healthy=False, reason="EngineUnavailable", message=away)
-        if not self._ready:
+        if self._life is None or not self._life.serving:
             text = "the cloud is taking over its instances"
             return msgspec.structs.replace(found, healthy=False, reason="Starting", message=text)
         return found
 
     async def describe_zones(self) -> Sequence[ZoneStatus]:
         """See ElasticBackend."""
-        return [self._placement.status(zone.id, self._runtime.node_address(zone.id)) for zone in self._zones]
+        placement = self._serving().placement
+        return [placement.status(zone.id, self._runtime.node_address(zone.id)) for zone in self._zones]
 
     async def create_instance(self, request: InstanceRequest) -> Instance:
         """See ElasticBackend."""
-        self._check_ready()
-        known = self._supervisor.entries.get(request.uid)
+        life = self._serving()
+        known = life.supervisor.entries.get(request.uid)
         if known is not None:
             # The content of files is left out: tokens rotate between two tries of the same creation.
             if fixed_part(known.machine.request) == fixed_part(request):
@@ -199,38 +125,39 @@ class LocalBackend:
             raise CloudError(CloudCode.TOKEN_CONFLICT, text)
         if not self._journal.is_used_up(request.uid):
             _check(request)
-            self._placement.check(request.zone, Size(request.cpu, request.memory), request.vswitches)
+            life.placement.check(request.zone, Size(request.cpu, request.memory), request.vswitches)
         machine = InstanceMachine(request, instance_id(request.uid), self._clock.now())
-        return self._supervisor.accept(machine).instance
+        return life.supervisor.accept(machine).instance
 
     async def delete_instance(self, uid: PodUid, grace: float) -> Instance:
         """See ElasticBackend."""
         entry = self._entry(uid)
         if not entry.machine.released:
-            self._supervisor.feed(entry, DeleteRequested(max(0.0, grace)))
+            self._serving().supervisor.feed(entry, DeleteRequested(max(0.0, grace)))
         return entry.instance
 
     async def forget_instance(self, uid: PodUid) -> None:
         """See ElasticBackend."""
-        self._check_ready()
-        entry = self._supervisor.entries.get(uid)
+        life = self._serving()
+        entry = life.supervisor.entries.get(uid)
         if entry is None:
             return
         if not entry.machine.released:
             text = f"instance {uid} is {entry.instance.phase} and not released yet; delete it first"
             raise CloudError(CloudCode.INCORRECT_STATUS, text, RETRY_AFTER)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._supervisor.removals.submit(uid, entry.order, "forget", lambda: self._forget(entry, done))
+        done = life.promise()
+        act = partial(self._forget, life.supervisor, entry, done)
+        life.supervisor.removals.submit(uid, entry.order, "forget", act)
         await done
 
-    async def _forget(self, entry: Entry, done: asyncio.Future[None]) -> None:
+    async def _forget(self, supervisor: Supervisor, entry: Entry, done: asyncio.Future[None]) -> None:
         """Remove what is left, then the row: the other way round a crash would leave things that nobody knows."""
         try:
-            if self._supervisor.entries.get(entry.uid) is entry:
+            if supervisor.entries.get(entry.uid) is entry:
                 with as_cloud_errors():
                     await self._runtime.remove_instance(entry.uid)
                 self._journal.forget(entry.uid, self._clock.now())
-                self._supervisor.drop(entry)
+                supervisor.drop(entry)
         except Exception as error:  # noqa: BLE001 - goes to the caller, who may have gone away meanwhile
             if done.done():
                 log.warning("instance not forgotten, and nobody waits to hear it", uid=entry.uid, error=str(error))
@@ -262,8 +189,7 @@ class LocalBackend:
 
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
         """See ElasticBackend."""
-        self._check_ready()
-        found = [entry.instance for entry in self._supervisor.entries.values()]
+        found = [entry.instance for entry in self._serving().supervisor.entries.values()]
         return [one for one in found if zone is None or one.zone == zone]
 
     async def describe_instance(self, uid: PodUid) -> Instance:
@@ -272,8 +198,7 @@ class LocalBackend:
 
     async def watch(self) -> AsyncGenerator[Change, None]:
         """See ElasticBackend."""
-        self._check_ready()
-        async with aclosing(self._supervisor.hub.watch()) as changes:
+        async with aclosing(self._serving().supervisor.hub.watch()) as changes:
             async for change in changes:
                 yield change
 
@@ -297,17 +222,18 @@ class LocalBackend:
             await self._runtime.set_redirects(redirects)
 
     def _entry(self, uid: PodUid) -> Entry:
-        self._check_ready()
-        entry = self._supervisor.entries.get(uid)
+        entry = self._serving().supervisor.entries.get(uid)
         if entry is None:
             raise CloudError(CloudCode.NOT_FOUND, f"there is no instance {uid}")
         return entry
 
-    def _check_ready(self) -> None:
-        if not self._ready:
-            away = self._supervisor.looks.away
+    def _serving(self) -> CloudLife:
+        life = self._life
+        if life is None or not life.serving:
+            away = "" if life is None else life.supervisor.looks.away
             text = f"the cloud is not ready yet{': ' + away if away else ''}"
             raise CloudError(CloudCode.UNAVAILABLE, text, RETRY_AFTER)
+        return life
 
 
 def _check(request: InstanceRequest) -> None:

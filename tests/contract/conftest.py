@@ -101,16 +101,23 @@ def runtime_of(request: pytest.FixtureRequest, name: str, directory: Path) -> Ab
 
 
 @pytest.fixture(params=[pytest.param(name, marks=marks) for name, (_, marks, _) in RUNTIMES.items()])
-async def runtime_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RuntimeWorld]:
-    """A started runtime, for tests of the runtime alone."""
+async def idle_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RuntimeWorld]:
+    """A runtime that is not started yet, for tests that run a backend of their own over it."""
     async with runtime_of(request, request.param, tmp_path) as world:
-        await world.runtime.start([world.zone])
-        try:
-            yield world
-        finally:
-            for uid in world.mine:
-                await world.runtime.remove_instance(uid)
-            await world.runtime.close()
+        yield world
+
+
+@pytest.fixture
+async def runtime_world(idle_runtime: RuntimeWorld) -> AsyncIterator[RuntimeWorld]:
+    """A started runtime, for tests of the runtime alone."""
+    world = idle_runtime
+    await world.runtime.start([world.zone])
+    try:
+        yield world
+    finally:
+        for uid in world.mine:
+            await world.runtime.remove_instance(uid)
+        await world.runtime.close()
 
 
 @pytest.fixture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from itertools import combinations
 from random import Random  # noqa: TID251 (seeded)
@@ -23,9 +24,11 @@ from provider.kubelet_ports import HostPort
 from provider.model.ids import ZoneId
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from provider.cloud.addresses.block_choice import Blocks
+    from provider.cloud_side import CloudSide
 
 pytestmark = pytest.mark.looptime
 
@@ -160,11 +163,22 @@ async def test_an_engine_whose_answer_is_of_no_use_is_told(engine: Engine, tmp_p
         await engine.blocks(tmp_path, config("zone-a"))
 
 
+@asynccontextmanager
+async def running(cloud: CloudSide) -> AsyncIterator[None]:
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        life = group.create_task(cloud.run(ready))
+        await ready.wait()
+        yield
+        life.cancel()
+
+
 async def test_a_simulated_cloud_keeps_its_zones_over_a_restart(tmp_path: Path) -> None:
     async def addresses(of: ProviderConfig) -> dict[str, list[str]]:
         async with open_cloud(of, tmp_path, "", LoopClock(), Random(1)) as cloud:
             assert all(isinstance(port, HostPort) for port in cloud.ports.values())
-            zones = await cloud.backend.describe_zones()
+            async with running(cloud):
+                zones = await cloud.backend.describe_zones()
             return {each.zone.id: [vswitch.cidr for vswitch in each.zone.vswitches] for each in zones}
 
     first = await addresses(config("zone-a", "zone-b", runtime="simulated"))

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from provider.model.errors import CloudCode, CloudError
 from provider.model.instance import InstanceChanged, InstanceGone, Notice, Synced, ZoneChanged
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEPT_NOTICES = 10_000
 DROPPED = "EventsDropped"
+RETRY_SECONDS = 2.0
+"""after which one whose watch has ended may begin a new one."""
 
 
 class _Reader:
@@ -54,7 +57,14 @@ class WatchHub:
         self._describe = describe
         self._everyone = everyone
         self._readers: set[_Reader] = set()
+        self._closed = False
         self.revision = 0
+
+    def close(self) -> None:
+        """End every watch with UNAVAILABLE, once it has yielded what it still has to."""
+        self._closed = True
+        for reader in self._readers:
+            reader.arrived.set()
 
     def next_revision(self) -> int:
         """Return the number of the change that is about to be told."""
@@ -102,6 +112,8 @@ class WatchHub:
                     change = self._take(reader)
                     if change is not None:
                         yield change
+                if self._closed:
+                    raise CloudError(CloudCode.UNAVAILABLE, "the cloud has stopped meanwhile", RETRY_SECONDS)
                 reader.arrived.clear()
                 await reader.arrived.wait()
         finally:

@@ -1,0 +1,174 @@
+"""One life of the cloud: from taking over what there is to its end or crash. Made anew by each LocalBackend.run.
+
+Whatever lives no longer than its tasks is here and below: who waits for stock, whose turn it is to start, which timers
+are armed, who watches. Nothing of it outlives a crash; what must is in the journal, and the next life begins from that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from provider.cloud.capacity.ledger import Size
+from provider.cloud.instances.orphans import OrphanSweep
+from provider.cloud.instances.placement import Placement
+from provider.cloud.instances.placer import Placer
+from provider.cloud.instances.supervisor import Supervisor
+from provider.cloud.refusals import RETRY_AFTER
+from provider.cloud.runtime.base import RuntimeFault
+from provider.model.errors import CloudCode, CloudError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from random import Random  # noqa: TID251 - the type of what the composition root hands out
+
+    from provider.clock import Clock
+    from provider.cloud.instances.entry import Entry
+    from provider.cloud.instances.journal import Journal
+    from provider.cloud.instances.probes import GrpcCheck
+    from provider.cloud.runtime.base import ContainerRuntime, Seen
+    from provider.model.capacity import Zone
+    from provider.model.ids import ZoneId
+
+log = structlog.get_logger(__name__)
+
+RELIST_SECONDS = 30.0
+ZONE_NOTICE_SECONDS = 1.0
+
+
+class CloudLife:
+    """Supervisor, placement and their tasks. `serving`: everything is taken over and the end has not come."""
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        runtime: ContainerRuntime,
+        journal: Journal,
+        *,
+        clock: Clock,
+        random: Random,
+        starts_in_flight: int,
+        grpc: GrpcCheck,
+    ) -> None:
+        self._zones = zones
+        self._runtime = runtime
+        self._clock = clock
+        self._group: asyncio.TaskGroup | None = None
+        self._orphans = OrphanSweep(journal.is_used_up)
+        self._changed_zones: set[ZoneId] = set()
+        self._promises: set[asyncio.Future[None]] = set()
+        self.serving = False
+        self.placement = Placement(zones)
+        self.supervisor = Supervisor(
+            runtime,
+            journal,
+            clock=clock,
+            random=random,
+            spawn=self.spawn,
+            starts_in_flight=starts_in_flight,
+            grpc=grpc,
+        )
+        self._placer = Placer(self.placement, runtime, clock, self.supervisor.feed_uid, self._zone_changed)
+        self.supervisor.placer = self._placer
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Live until cancelled; once, for a second life is another object."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await self._runtime.start(self._zones)
+                await self._take_over()
+                self.serving = True
+                ready.set()
+                while True:
+                    await self._clock.sleep(RELIST_SECONDS)
+                    await self._sweep(await self.supervisor.looks.relist_surely())
+            finally:
+                self._end()
+
+    def spawn(self, act: Coroutine[Any, Any, None]) -> None:
+        """Run a part of this life. After its end nothing begins any more: the next life asks for it again."""
+        if self._group is None:
+            act.close()
+        else:
+            self._group.create_task(act).add_done_callback(self._part_ended)
+
+    def promise(self) -> asyncio.Future[None]:
+        """Return a future that somebody outside waits for; the end of this life breaks it with UNAVAILABLE."""
+        promise: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._promises.add(promise)
+        promise.add_done_callback(self._promises.discard)
+        return promise
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._end()
+
+    def _end(self) -> None:
+        """End for everybody who asks or waits. The tasks themselves are cancelled by their group."""
+        if self._group is None:
+            return
+        self.serving = False
+        self._group = None
+        self.supervisor.hub.close()
+        for promise in tuple(self._promises):
+            if not promise.done():
+                promise.set_exception(CloudError(CloudCode.UNAVAILABLE, "the cloud has stopped meanwhile", RETRY_AFTER))
+
+    # ------------------------------------------------------------------ taking over, and what nobody knows
+
+    async def _take_over(self) -> None:
+        supervisor = self.supervisor
+        supervisor.restore()
+        for entry in supervisor.entries.values():
+            self._book(entry)
+        self.spawn(self._placer.run(self.spawn))
+        self.spawn(supervisor.looks.follow_hints())
+        orphans = await supervisor.looks.relist_surely()
+        supervisor.resume()
+        await self._sweep(orphans)
+        log.info("cloud is ready", instances=len(supervisor.entries), unknown=len(orphans))
+
+    def _book(self, entry: Entry) -> None:
+        placed, request = entry.machine.placement, entry.machine.request
+        if placed is None or entry.machine.released:
+            return
+        size = Size(request.cpu, request.memory)
+        problem = self.placement.adopt(entry.uid, request.zone, size, *placed)
+        if problem:
+            log.warning("instance runs on, but cannot be booked in full", uid=entry.uid, problem=problem)
+
+    async def _sweep(self, orphans: Sequence[Seen]) -> None:
+        """Keep the addresses of what nobody knows from being leased; remove what may be removed."""
+        for seen in orphans:
+            if seen.vswitch is not None and seen.address is not None:
+                problem = self.placement.hold(seen.uid, seen.zone, seen.vswitch, seen.address)
+                log.warning("instance without a record", uid=seen.uid, address=seen.address, problem=problem)
+        for uid in self._orphans.due([seen.uid for seen in orphans], self._clock.now()):
+            if uid in self.supervisor.entries:
+                continue
+            log.warning("removing an instance without a record", uid=uid, dry_run=self._orphans.dry_run)
+            if self._orphans.dry_run:
+                continue
+            try:
+                await self._runtime.remove_instance(uid)
+            except RuntimeFault as fault:
+                log.warning("not removed, trying again later", uid=uid, error=fault.message)
+            else:
+                self._placer.release(uid)
+
+    # ------------------------------------------------------------------ zones
+
+    def _zone_changed(self, zone: ZoneId) -> None:
+        """Tell of a zone at most once in a second, however many instances come and go."""
+        if not self._changed_zones:
+            self.spawn(self._tell_zones())
+        self._changed_zones.add(zone)
+
+    async def _tell_zones(self) -> None:
+        await self._clock.sleep(ZONE_NOTICE_SECONDS)
+        zones, self._changed_zones = self._changed_zones, set()
+        for zone in sorted(zones):
+            self.supervisor.hub.zone(zone)
