@@ -99,7 +99,15 @@ class GrpcAction(Struct, frozen=True, omit_defaults=True, tag="grpc"):
     service: str = ""
 
 
+class SleepAction(Struct, frozen=True, omit_defaults=True, tag="sleep"):
+    """Let so many seconds pass."""
+
+    seconds: float = 0
+
+
 Action: TypeAlias = ExecAction | HttpAction | TcpAction | GrpcAction
+Hook: TypeAlias = ExecAction | HttpAction | SleepAction | TcpAction
+"""What a lifecycle hook does; TCP is in the API and always fails (k8s.io/api/core/v1 LifecycleHandler)."""
 
 
 class Probe(Struct, frozen=True, omit_defaults=True):
@@ -179,6 +187,10 @@ class ContainerSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     readiness: Probe | None = None
     liveness: Probe | None = None
     startup: Probe | None = None
+    post_start: Hook | None = None
+    """run once an attempt has started; it counts as running when this has ended well, and is stopped otherwise."""
+    pre_stop: Hook | None = None
+    """run before the stop signal, within the grace."""
 
 
 class RestartPolicy(StrEnum):

@@ -222,6 +222,21 @@ class ProbeEntry(ApiObject, frozen=True):
     termination_grace_period_seconds: int | None = None
 
 
+class SleepHandler(ApiObject, frozen=True):
+    """SleepAction."""
+
+    seconds: int = 0
+
+
+class HookEntry(ApiObject, frozen=True):
+    """LifecycleHandler: one of them is set."""
+
+    exec: ExecHandler | None = None
+    http_get: HttpHandler | None = None
+    tcp_socket: TcpHandler | None = None
+    sleep: SleepHandler | None = None
+
+
 class Capabilities(ApiObject, frozen=True):
     """Names without CAP_."""
 
@@ -297,6 +312,8 @@ class ContainerPort(ApiObject, frozen=True):
 class Lifecycle(ApiObject, frozen=True):
     """Lifecycle of the API; `stop_signal` is a name such as SIGTERM."""
 
+    post_start: HookEntry | None = None
+    pre_stop: HookEntry | None = None
     stop_signal: str | None = None
 
 

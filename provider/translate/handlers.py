@@ -1,7 +1,8 @@
-"""What a container's probes do. Pure.
+"""What a container's probes and lifecycle hooks do. Pure.
 
-Rules: pkg/kubelet/prober/prober.go, pkg/probe/util.go. A command of a probe is expanded from the literal values of the
-container's own `env` only: neither envFrom nor valueFrom is known to it.
+Rules: pkg/kubelet/prober/prober.go, pkg/kubelet/lifecycle/handlers.go, pkg/probe/util.go. A command of a probe is
+expanded from the literal values of the container's own `env` only: neither envFrom nor valueFrom is known to it. A
+command of a hook is taken as it is written.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
 from provider.model.expansion import expand
-from provider.model.instance import Action, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+from provider.model.instance import Action, ExecAction, GrpcAction, Hook, HttpAction, Probe, SleepAction, TcpAction
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, HttpHandler, ProbeEntry
+    from provider.model.pod import Container, HookEntry, HttpHandler, ProbeEntry
 
 _REASON = "UnsupportedPodSpec"
 _LAST_PORT = 65_535
@@ -32,6 +33,21 @@ def probe(one: Container, entry: ProbeEntry | None, path: str) -> Probe | None:
         failure_threshold=entry.failure_threshold,
         grace=entry.termination_grace_period_seconds,
     )
+
+
+def hook(one: Container, entry: HookEntry | None, path: str) -> Hook | None:
+    """Return a hook of a container; Rejection, with `path` as its field, for one that cannot be run."""
+    if entry is None:
+        return None
+    if entry.exec is not None:
+        return ExecAction(tuple(entry.exec.command or ()))
+    if entry.http_get is not None:
+        return _http(one, entry.http_get, path)
+    if entry.sleep is not None:
+        return SleepAction(entry.sleep.seconds)
+    if entry.tcp_socket is not None:
+        return TcpAction(_port(one, entry.tcp_socket.port, path), entry.tcp_socket.host)
+    raise Rejection(_REASON, f"{path} has no handler", field=path)
 
 
 def _action(one: Container, entry: ProbeEntry, path: str) -> Action:

@@ -21,7 +21,7 @@ from provider.model.pod import Lifecycle, PodSecurity
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
-from provider.translate.handlers import probe
+from provider.translate.handlers import hook, probe
 from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
 from provider.translate.volumes import volume
@@ -85,6 +85,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
 
 def _container(pod: Pod, one: Container, references: References, path: str, *, init: bool) -> ContainerSpec:
     requests, limits = requests_and_limits(one.resources, path)
+    lifecycle = one.lifecycle or Lifecycle()
     kind = ContainerKind.APP
     if init:
         kind = ContainerKind.SIDECAR if is_sidecar(one) else ContainerKind.INIT
@@ -106,12 +107,14 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         tty=one.tty,
         stdin=one.stdin,
         stdin_once=one.stdin_once,
-        stop_signal=(one.lifecycle or Lifecycle()).stop_signal or "",
+        stop_signal=lifecycle.stop_signal or "",
         termination_path=one.termination_message_path,
         termination_fallback_to_logs=one.termination_message_policy == "FallbackToLogsOnError",
         readiness=probe(one, one.readiness_probe, f"{path}.readinessProbe"),
         liveness=probe(one, one.liveness_probe, f"{path}.livenessProbe"),
         startup=probe(one, one.startup_probe, f"{path}.startupProbe"),
+        post_start=hook(one, lifecycle.post_start, f"{path}.lifecycle.postStart"),
+        pre_stop=hook(one, lifecycle.pre_stop, f"{path}.lifecycle.preStop"),
     )
 
 

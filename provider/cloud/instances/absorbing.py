@@ -5,12 +5,14 @@ Events that come late, of an act that is no longer waited for, change nothing.
 
 from __future__ import annotations
 
-from provider.cloud.instances.containers import LEAST_GRACE, START_ERROR, START_ERROR_CODE, Step
+from provider.cloud.instances.containers import START_ERROR, START_ERROR_CODE, Farewell, Step
 from provider.cloud.instances.events import (
     Abandoned,
     DeleteRequested,
     Event,
     Faulted,
+    HookEnded,
+    HookKind,
     ImageReady,
     Observed,
     Placed,
@@ -21,15 +23,17 @@ from provider.cloud.instances.events import (
     Stage,
     Tick,
 )
-from provider.cloud.instances.instructions import Instruction, StopContainer, Tell
+from provider.cloud.instances.instructions import Instruction, RunHook, Tell
 from provider.cloud.instances.state import ENGINE_AWAY, IMAGE_PULL, UNAVAILABLE, InstanceState
+from provider.cloud.instances.stopping import begin_stop
 from provider.cloud.instances.wording import (
     CREATED,
     SANDBOX_CHANGED,
     STARTED,
+    probe_kill,
     tell_crash_backoff,
     tell_error,
-    tell_probe_kill,
+    tell_hook_failed,
     tell_probed,
 )
 from provider.model.instance import ContainerKind, ContainerPhase, ContainerState, RestartPolicy
@@ -51,6 +55,8 @@ def absorb(state: InstanceState, event: Event, now: float, out: list[Instruction
         case Abandoned(name) if name:
             if state.containers[name].step is Step.STARTING:
                 state.containers[name].step = Step.IDLE
+        case HookEnded():
+            _hook_ended(state, event, now, out)
         case DeleteRequested(grace):
             _deleted(state, grace, now)
         case Placed() | SandboxReady() | SandboxLost() | Abandoned() | Released():
@@ -97,7 +103,7 @@ def _sandbox_lost(state: InstanceState, out: list[Instruction]) -> None:
     if not state.wants_sandbox:
         return
     state.lost = True
-    begun = any(one.ever_started for one in state.containers.values())
+    begun = any(one.ever_started or one.runs for one in state.containers.values())
     if begun and state.request.restart_policy is RestartPolicy.NEVER:
         state.failed = True
     else:
@@ -158,19 +164,22 @@ def _stage_faulted(state: InstanceState, event: Faulted, now: float, out: list[I
 
 def _observed(state: InstanceState, event: Observed, now: float, out: list[Instruction]) -> None:
     seen = {item.name: item for item in sorted(event.attempts, key=lambda item: item.attempt)}
+    greet: list[Instruction] = []
     for one in state.containers.values():
         item = seen.get(one.name)
         if item is not None and item.attempt < one.attempt:
             item = None
         was, restart = one.step, not state.ending
         if item is None or not (item.running or item.exited):
-            if event.complete and one.step is Step.RUNNING:
+            if event.complete and one.runs:
                 one.vanish(now, restart=restart)
             elif event.complete and one.step is Step.DOUBTFUL:
                 one.step = Step.IDLE
         elif item.running:
             if not one.is_stale(item):
                 one.run(item, now)
+                if one.step is Step.GREETING and was is not Step.GREETING:
+                    greet.append(RunHook(one.name, one.attempt, HookKind.POST_START))
         elif one.step is not Step.DONE:
             one.attempt = item.attempt
             one.end(item, now, restart=restart)
@@ -180,6 +189,7 @@ def _observed(state: InstanceState, event: Observed, now: float, out: list[Instr
             out.append(Tell("Started", STARTED, one.name) if started else tell_error(one.name, item.error))
         if one.step is not was and one.crash_looping:
             out.append(tell_crash_backoff(one.name, state.pod))
+    out.extend(greet)
 
 
 def _probed(state: InstanceState, event: Probed, now: float, out: list[Instruction]) -> None:
@@ -189,12 +199,29 @@ def _probed(state: InstanceState, event: Probed, now: float, out: list[Instructi
     if told is not None:
         out.append(told)
     if kill and one.stop_by is None:
-        grace = max(LEAST_GRACE, one.probe_grace(event.kind, state.request.grace))
-        one.stop_by = now + grace
         is_init = one.spec.kind is not ContainerKind.APP
         restart = state.request.restart_policy is not RestartPolicy.NEVER
-        out.append(tell_probe_kill(one.name, event.kind.lower(), init=is_init, restart=restart))
-        out.append(StopContainer(one.name, one.attempt, grace))
+        text = probe_kill(one.name, event.kind.lower(), init=is_init, restart=restart)
+        by = now + one.probe_grace(event.kind, state.request.grace)
+        begin_stop(one, by, now, out, text)
+
+
+def _hook_ended(state: InstanceState, event: HookEnded, now: float, out: list[Instruction]) -> None:
+    """Take the end of a hook; of an attempt that has ended meanwhile it only says that it failed."""
+    one = state.containers[event.container]
+    current = event.attempt == one.attempt
+    if event.kind is HookKind.PRE_STOP:
+        if event.error:
+            out.append(tell_hook_failed(one.name, event.kind))
+        if current and one.farewell is Farewell.HOOK:
+            one.farewell = Farewell.READY
+    elif current and one.step is Step.GREETING:
+        if not event.error:
+            one.greeted()
+        elif one.stop_by is None:
+            one.hook_error = event.error
+            out.append(tell_hook_failed(one.name, event.kind))
+            begin_stop(one, now + state.request.grace, now, out, "FailedPostStartHook")
 
 
 _PLACE_EVENTS = {"OperationDenied.NoStock": "NoStock", "InvalidVSwitchId.IpNotEnough": "FailedScheduling"}

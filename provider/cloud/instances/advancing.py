@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provider.cloud.instances.containers import LEAST_GRACE, ContainerProgress, Step
+from provider.cloud.instances.containers import ContainerProgress, Step
 from provider.cloud.instances.events import Stage
 from provider.cloud.instances.instructions import (
     CreateSandbox,
@@ -12,12 +12,14 @@ from provider.cloud.instances.instructions import (
     ReleaseSandbox,
     RemoveAttempt,
     StartContainer,
-    StopContainer,
     Tell,
 )
 from provider.cloud.instances.state import IMAGE_PULL, InstanceState
-from provider.cloud.instances.wording import DEADLINE, PULL_BACKOFF, pull_backoff, tell_error, tell_killing
+from provider.cloud.instances.stopping import begin_stop, signal, signal_hooked
+from provider.cloud.instances.wording import DEADLINE, PULL_BACKOFF, pull_backoff, tell_error
 from provider.model.instance import ContainerKind, RestartPolicy
+
+_STARTS = frozenset({Step.PULLING, Step.PULLED, Step.STARTING, Step.GREETING})
 
 
 def advance(state: InstanceState, now: float, out: list[Instruction]) -> None:
@@ -31,9 +33,11 @@ def advance(state: InstanceState, now: float, out: list[Instruction]) -> None:
         out.append(DEADLINE)
     if state.ending:
         _wind_down(state, now, out)
-    elif state.lost and not _stopped(state, now + state.request.grace, now, out):
         return
-    elif state.acting is None and now >= state.retry_at:
+    signal_hooked(tuple(state.containers.values()), now, out)
+    if state.lost and not _stopped(state, now + state.request.grace, now, out):
+        return
+    if state.acting is None and now >= state.retry_at:
         if state.lost:
             _begin_again(state, now)
         if state.placed_at is None:
@@ -76,6 +80,8 @@ def _bring_up(state: InstanceState, now: float, out: list[Instruction]) -> None:
         state.initialized_at = now
     for one in state.apps:
         _push(one, now, out)
+        if one.spec.post_start is not None and one.step in _STARTS:
+            return  # the kubelet starts containers one by one, and a hook is part of its container's start
 
 
 def _push(one: ContainerProgress, now: float, out: list[Instruction]) -> None:
@@ -100,7 +106,7 @@ def _push(one: ContainerProgress, now: float, out: list[Instruction]) -> None:
 def _wind_down(state: InstanceState, now: float, out: list[Instruction]) -> None:
     state.stop_by = state.stop_by if state.stop_by is not None else now + state.request.grace
     for one in state.containers.values():
-        if one.stop_by is not None:
+        if one.stopping:
             out.extend(one.probes_due(now))
     if _stopped(state, state.stop_by, now, out) and state.acting is None and now >= state.retry_at:
         state.acting = Stage.RELEASE
@@ -110,12 +116,11 @@ def _wind_down(state: InstanceState, now: float, out: list[Instruction]) -> None
 def _stopped(state: InstanceState, stop_by: float, now: float, out: list[Instruction]) -> bool:
     """Stop what is next to be stopped by a time at the latest; True once nothing runs any more."""
     busy = [one for one in state.containers.values() if one.busy]
+    for one in busy:
+        if one.runs:
+            begin_stop(one, stop_by, now, out)
     first = [one for one in busy if one.spec.kind is not ContainerKind.SIDECAR]
-    limit = max(stop_by, now + LEAST_GRACE)
     for one in first or busy[-1:]:
-        if one.step is Step.RUNNING and (one.stop_by is None or limit < one.stop_by):
-            if one.stop_by is None:
-                out.append(tell_killing(one.name))
-            one.stop_by = limit
-            out.append(StopContainer(one.name, one.attempt, limit - now))
+        if one.runs:
+            signal(one, stop_by, now, out)
     return not busy

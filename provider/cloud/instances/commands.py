@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from provider.cloud.backend import ExecRequest
+from provider.cloud.backend import STDERR, ExecRequest
 
 if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime
@@ -20,10 +20,12 @@ OUTPUT_LIMIT = 10 * 1024
 
 
 class CommandEnd(Struct, frozen=True):
-    """How a command ended; `code` None: it had to be killed when its time was over."""
+    """How a command ended; `code` None: it had to be killed when its time was over. `output` is both outputs."""
 
     code: int | None
     output: str
+    errors: str = ""
+    """what it wrote to stderr"""
 
 
 async def run_command(
@@ -36,15 +38,17 @@ async def run_command(
 ) -> CommandEnd:
     """Run a command; after `seconds`, or when cancelled, it is killed. RuntimeFault if it cannot be started."""
     session = await runtime.exec(uid, attempt, ExecRequest(container=container, command=command))
-    output = bytearray()
+    output, errors = bytearray(), bytearray()
     code = None
     try:
         async with asyncio.timeout(seconds):
-            async for _, piece in session.output():
+            async for stream, piece in session.output():
                 output += piece[: OUTPUT_LIMIT - len(output)]
+                if stream == STDERR:
+                    errors += piece[: OUTPUT_LIMIT - len(errors)]
             code = await session.wait()
     except TimeoutError:
         pass  # told by the missing code
     finally:
         await session.close()
-    return CommandEnd(code, output.decode(errors="replace"))
+    return CommandEnd(code, output.decode(errors="replace"), errors.decode(errors="replace"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from provider.cloud.instances.events import Probed, ProbeKind
+from provider.cloud.instances.events import ProbeKind
 from provider.cloud.instances.instructions import RunProbe
-from provider.cloud.instances.probing import ProbeTrack
+from provider.cloud.instances.probing import ProbeSet
 from provider.cloud.instances.snapshot import ContainerSnapshot
 from provider.cloud.instances.wording import (
     CRASH_LOOP,
     NOT_LOCATED,
+    POST_START_ERROR,
     PULL_BACKOFF,
     UNKNOWN_REASON,
     crash_backoff,
@@ -27,6 +28,7 @@ from provider.model.instance import (
 )
 
 if TYPE_CHECKING:
+    from provider.cloud.instances.events import Probed
     from provider.model.attempt import SeenContainer
 
 INITIAL_BACKOFF = 10.0
@@ -45,9 +47,10 @@ KILLED_CODE = 137
 
 
 class Step(StrEnum):
-    """Where a container stands; in PULLING and STARTING an instruction is under way.
+    """Where a container stands; in PULLING, STARTING and GREETING an instruction is under way.
 
     DOUBTFUL: the engine went away while the attempt was being started; only a look can tell whether it runs.
+    GREETING: the attempt runs, its postStart hook too; to others it is not running yet.
     """
 
     IDLE = "idle"
@@ -55,11 +58,22 @@ class Step(StrEnum):
     PULLED = "pulled"
     STARTING = "starting"
     DOUBTFUL = "doubtful"
+    GREETING = "greeting"
     RUNNING = "running"
     DONE = "done"
 
 
-_BUSY = frozenset({Step.STARTING, Step.DOUBTFUL, Step.RUNNING})
+class Farewell(StrEnum):
+    """How far the stop of an attempt is: nothing, its preStop hook runs, the hook is over, the signal is sent."""
+
+    NONE = "none"
+    HOOK = "hook"
+    READY = "ready"
+    SIGNALLED = "signalled"
+
+
+_BUSY = frozenset({Step.STARTING, Step.DOUBTFUL, Step.GREETING, Step.RUNNING})
+_RUNS = frozenset({Step.GREETING, Step.RUNNING})
 
 
 class ContainerProgress:
@@ -70,10 +84,14 @@ class ContainerProgress:
         "_crash_backoff",
         "_crash_updated",
         "_fault_backoff",
+        "_greeted",
         "_pod",
         "_probes",
         "attempt",
+        "begun_at",
         "digest",
+        "farewell",
+        "hook_error",
         "image_id",
         "last",
         "last_attempt",
@@ -103,15 +121,21 @@ class ContainerProgress:
         self.digest = ""
         self.retry_at = 0.0
         self.shown_at = 0.0
+        self.begun_at: float | None = None
+        self.hook_error = ""
+        """how the postStart hook of the attempt failed."""
+        self.farewell = Farewell.NONE
         self.stop_by: float | None = None
+        """when SIGKILL is due at the latest, once the attempt is being stopped."""
         self._pod = pod
+        self._greeted = ""
         self.shown_attempt = 0
         self.last_attempt = 0
         self._crash_backoff = 0.0
         self._crash_updated = 0.0
         self._counted = 0
         self._fault_backoff = 0.0
-        self._probes: dict[ProbeKind, ProbeTrack] = {}
+        self._probes = ProbeSet(spec)
 
     @property
     def name(self) -> str:
@@ -122,6 +146,16 @@ class ContainerProgress:
     def busy(self) -> bool:
         """Whether something runs or may be about to run: the sandbox cannot go yet."""
         return self.step in _BUSY
+
+    @property
+    def runs(self) -> bool:
+        """Whether an attempt is known to run, though it may not be shown yet."""
+        return self.step in _RUNS
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the attempt is being stopped."""
+        return self.farewell is not Farewell.NONE
 
     @property
     def crash_looping(self) -> bool:
@@ -156,17 +190,29 @@ class ContainerProgress:
 
     def run(self, seen: SeenContainer, now: float) -> None:
         """Take an attempt that runs."""
-        if self.step is Step.RUNNING and self.attempt == seen.attempt:
+        if self.runs and self.attempt == seen.attempt:
             return
-        self._keep_ended()
-        self.attempt = self.shown_attempt = seen.attempt
-        self.step = Step.RUNNING
-        begun = now if seen.started_at is None else seen.started_at
-        self.state = ContainerState(phase=ContainerPhase.RUNNING, started_at=begun, container_id=seen.container_id)
+        greets = self.spec.post_start is not None and self.step in {Step.STARTING, Step.DOUBTFUL}
+        self._not_stopping()
         self.digest = self.digest or seen.image_id
-        self.stop_by = None
         self._fault_backoff = 0.0
-        self._arm(begun)
+        self.begun_at = now if seen.started_at is None else seen.started_at
+        if greets:
+            self.step, self.attempt, self._greeted = Step.GREETING, seen.attempt, seen.container_id
+        else:
+            self._show_running(seen.attempt, seen.container_id)
+
+    def greeted(self) -> None:
+        """Take the good end of the postStart hook."""
+        self._show_running(self.attempt, self._greeted)
+
+    def _show_running(self, attempt: int, container_id: str) -> None:
+        begun = self.begun_at or 0.0
+        self._keep_ended()
+        self.attempt = self.shown_attempt = attempt
+        self.step = Step.RUNNING
+        self.state = ContainerState(phase=ContainerPhase.RUNNING, started_at=begun, container_id=container_id)
+        self._probes.begin(begun)
         self.started = self.spec.startup is None
         self.ready = self.started and self.spec.readiness is None and self.spec.kind is not ContainerKind.INIT
 
@@ -187,7 +233,7 @@ class ContainerProgress:
         else:
             reason = "OOMKilled" if seen.oom_killed else "Completed" if seen.exit_code == 0 else "Error"
             message = seen.message
-        begun = seen.started_at
+        begun = self.begun_at if seen.started_at is None else seen.started_at
         if begun is None and self.state.phase is ContainerPhase.RUNNING:
             begun = self.state.started_at
         ended = ContainerState(
@@ -208,10 +254,10 @@ class ContainerProgress:
             phase=ContainerPhase.TERMINATED,
             reason=UNKNOWN_REASON,
             message=NOT_LOCATED,
-            started_at=self.state.started_at,
+            started_at=self.begun_at if self.state.started_at is None else self.state.started_at,
             finished_at=now,
             exit_code=KILLED_CODE,
-            container_id=self.state.container_id,
+            container_id=self.state.container_id or self._greeted,
         )
         self.finish(ended, restart=restart)
 
@@ -234,11 +280,13 @@ class ContainerProgress:
 
     def finish(self, ended: ContainerState, *, restart: bool) -> None:
         """Take an ended state as it is (also one that never ran: StartError)."""
+        failed_hook, self.hook_error = self.hook_error, ""
         self._keep_ended()
         self.state, self.shown_attempt = ended, self.attempt
-        self._probes = {}
+        self._probes.end()
         self.started = False
-        self.stop_by = None
+        self.begun_at = None
+        self._not_stopping()
         self.ready = self.spec.kind is ContainerKind.INIT and ended.exit_code == 0
         finished = ended.finished_at or 0.0
         if not (restart and self.restarts_after(ended.exit_code)):
@@ -251,6 +299,8 @@ class ContainerProgress:
         self.retry_at = finished + self._crash_backoff
         if self._crash_backoff:
             self.wait(CRASH_LOOP, crash_backoff(self.name, self._pod, self._crash_backoff))
+        elif failed_hook:
+            self.wait(POST_START_ERROR, failed_hook)
 
     def count_restart(self, now: float) -> None:
         """Lengthen the crash back-off at the start of a later attempt: 10 s doubling to 300 s."""
@@ -286,33 +336,28 @@ class ContainerProgress:
             self.state = ContainerState(reason=self.state.reason, message=message)
 
     def probes_due(self, now: float) -> list[RunProbe]:
-        """Return the probes to run now (kubelet prober/worker.go).
-
-        Liveness and readiness wait for startup; while the container is being stopped only readiness goes on.
-        """
-        due = []
-        for track in self._active_probes():
-            if track.due <= now:
-                track.begin(now)
-                due.append(RunProbe(self.name, self.attempt, track.kind))
-        return due
+        """Return the probes to run now."""
+        if self.step is not Step.RUNNING:
+            return []
+        due = self._probes.due(now, started=self.started, stopping=self.stopping)
+        return [RunProbe(self.name, self.attempt, kind) for kind in due]
 
     def next_probe(self) -> float | None:
         """Return when the next probe is due."""
-        return min((track.due for track in self._active_probes()), default=None)
+        if self.step is not Step.RUNNING:
+            return None
+        return self._probes.next(started=self.started, stopping=self.stopping)
 
     def probed(self, result: Probed, now: float) -> bool:
         """Take a result; True: the container has to be killed."""
-        track = self._probes.get(result.kind)
-        if track is None or result.attempt != self.attempt or self.step is not Step.RUNNING:
+        if result.attempt != self.attempt or self.step is not Step.RUNNING:
             return False
-        verdict = track.absorb(result, now)
+        verdict = self._probes.absorb(result, now)
         if verdict is None:
             return False
         if result.kind is ProbeKind.READINESS:
             self.ready = verdict
             return False
-        track.held = result.kind is ProbeKind.STARTUP or not verdict
         if result.kind is ProbeKind.STARTUP and verdict:
             self.started = True
             self.ready = self.spec.readiness is None
@@ -373,32 +418,11 @@ class ContainerProgress:
         self._counted, self._fault_backoff = saved.counted, saved.fault_backoff
         self.shown_attempt, self.last_attempt = saved.shown_attempt, saved.last_attempt
         if self.step is Step.RUNNING:
-            self._arm(self.state.started_at or 0.0)
-            for track in self._probes.values():
-                track.due = max(track.due, now + track.probe.period * spread)
+            self._probes.begin(self.state.started_at or 0.0, now, spread)
+
+    def _not_stopping(self) -> None:
+        self.farewell, self.stop_by = Farewell.NONE, None
 
     def _keep_ended(self) -> None:
         if self.state.phase is ContainerPhase.TERMINATED:
             self.last, self.last_attempt = self.state, self.shown_attempt
-
-    def _arm(self, begun: float) -> None:
-        spec = self.spec
-        probes = (
-            (ProbeKind.STARTUP, spec.startup),
-            (ProbeKind.LIVENESS, spec.liveness),
-            (ProbeKind.READINESS, spec.readiness),
-        )
-        self._probes = {k: ProbeTrack(k, p, begun + p.initial_delay) for k, p in probes if p is not None}
-
-    def _active_probes(self) -> list[ProbeTrack]:
-        if not self._probes or self.step is not Step.RUNNING:
-            return []
-        stopping = self.stop_by is not None
-        return [
-            track
-            for kind, track in self._probes.items()
-            if not track.running
-            and not track.held
-            and (kind is ProbeKind.STARTUP) is not self.started
-            and (kind is ProbeKind.READINESS or not stopping)
-        ]

@@ -28,6 +28,13 @@ class Outcome(StrEnum):
     ERRORED = "errored"
 
 
+class HookKind(StrEnum):
+    """Which of a container's hooks."""
+
+    POST_START = "PostStart"
+    PRE_STOP = "PreStop"
+
+
 class Stage(StrEnum):
     """Which act failed."""
 
@@ -97,6 +104,15 @@ class Probed(Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
+class HookEnded(Struct, frozen=True, omit_defaults=True):
+    """A hook has ended; `error` says how it failed, empty: it did not."""
+
+    container: str
+    attempt: int
+    kind: HookKind
+    error: str = ""
+
+
 class DeleteRequested(Struct, frozen=True):
     """DeleteContainerGroup; seconds between SIGTERM and SIGKILL. Repeated, it can only hasten the end."""
 
@@ -120,6 +136,7 @@ Event: TypeAlias = (
     | Abandoned
     | Observed
     | Probed
+    | HookEnded
     | DeleteRequested
     | Released
     | Tick

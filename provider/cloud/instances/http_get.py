@@ -27,6 +27,8 @@ HEADER_LIMIT = 64 * 1024
 BODY_LIMIT = 10 * 1024
 """Bytes that are read of an answer's body (pkg/probe/http maxRespBodyLength)."""
 MOST_REQUESTS = 10
+DIAL_SECONDS = 130.0
+"""Seconds for a connection where there is no limit: what Linux takes to give up."""
 AGENT_PROBE, AGENT_HOOK = "kube-probe/1.37", "kube-lifecycle/1.37"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTTPS_PORT, _HTTP_PORT = 443, 80
@@ -70,14 +72,18 @@ def url_of(action: HttpAction, address: str, scheme: str = "") -> str:
     return f"{scheme or action.scheme.lower() or 'http'}://{bracketed}:{action.port}{_target(action.path)}"
 
 
-async def http_get(dial: Dial, url: str, action: HttpAction, agent: str, seconds: float) -> HttpAnswer:
-    """Return the answer within `seconds` altogether. GetError, and whatever `dial` raises that is no OSError."""
+async def http_get(dial: Dial, url: str, action: HttpAction, agent: str, seconds: float | None) -> HttpAnswer:
+    """Return the answer within `seconds` altogether (None: whenever it comes).
+
+    GetError, and whatever `dial` raises that is no OSError.
+    """
+    dial_seconds = DIAL_SECONDS if seconds is None else seconds
     first = urlsplit(url).hostname
     told = url
     try:
         async with asyncio.timeout(seconds):
             for _ in range(MOST_REQUESTS):
-                answer = await _once(dial, url, action, agent, seconds)
+                answer = await _once(dial, url, action, agent, dial_seconds)
                 if answer.status not in _REDIRECTS or not answer.location:
                     return answer
                 told = answer.location

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from provider.cloud.instances.events import ProbeKind
+from provider.cloud.instances.events import HookKind, ProbeKind
 
 
 class Place(Struct, frozen=True):
@@ -56,6 +56,14 @@ class RunProbe(Struct, frozen=True):
     kind: ProbeKind
 
 
+class RunHook(Struct, frozen=True):
+    """Run a hook once -> HookEnded."""
+
+    container: str
+    attempt: int
+    kind: HookKind
+
+
 class ReleaseSandbox(Struct, frozen=True):
     """Remove the sandbox, give address and stock back -> Released, or Faulted(RELEASE)."""
 
@@ -77,6 +85,7 @@ Instruction: TypeAlias = (
     | StopContainer
     | RemoveAttempt
     | RunProbe
+    | RunHook
     | ReleaseSandbox
     | Tell
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from provider.cloud.instances.absorbing import absorb
 from provider.cloud.instances.advancing import advance
-from provider.cloud.instances.containers import Step
+from provider.cloud.instances.containers import Farewell, Step
 from provider.cloud.instances.description import describe, phase, restored, snapshot
 from provider.cloud.instances.log_source import log_attempt
 from provider.cloud.instances.state import IMAGE_PULL, new_state
@@ -83,8 +83,10 @@ class InstanceMachine:
                 if one.step is Step.IDLE and not state.ending:
                     times.append(one.shown_at if one.state.reason == IMAGE_PULL else one.retry_at)
                 probe = one.next_probe()
-                if probe is not None and (one.stop_by is not None or not state.ending):
+                if probe is not None and (one.stopping or not state.ending):
                     times.append(probe)
+                if one.farewell is Farewell.HOOK and one.stop_by is not None:
+                    times.append(one.stop_by)
         due = min((time for time in times if time > state.handled_at), default=math.inf)
         return None if due == math.inf else due
 
@@ -134,7 +136,7 @@ class InstanceMachine:
         seen = {item.name: item for item in sorted(attempts, key=lambda item: item.attempt)}
         for name, one in self._state.containers.items():
             item = seen.get(name)
-            if one.step is Step.RUNNING:
+            if one.runs:
                 if item is None or not item.running or item.attempt != one.attempt:
                     return False
             elif one.step is Step.DONE:
@@ -157,12 +159,12 @@ class InstanceMachine:
     def is_running(self, container: str, attempt: int) -> bool:
         """Tell whether that attempt runs, as far as is known."""
         one = self._state.containers[container]
-        return one.step is Step.RUNNING and one.attempt == attempt
+        return one.runs and one.attempt == attempt
 
     def running_attempt(self, container: str) -> int:
         """Return the attempt that runs now; NOT_FOUND for an unknown container, INCORRECT_STATUS if it does not run."""
         one = self._state.containers.get(container)
-        if one is None or one.step is not Step.RUNNING:
+        if one is None or not one.runs:
             code = CloudCode.NOT_FOUND if one is None else CloudCode.INCORRECT_STATUS
             raise CloudError(code, f'container not found ("{container}")')
         return one.attempt

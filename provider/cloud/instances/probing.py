@@ -1,14 +1,14 @@
-"""One probe of one attempt: when it is due, how often in a row it went the same way (prober/worker.go). Pure."""
+"""The probes of one attempt: when each is due, how often in a row it went the same way (prober/worker.go). Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.cloud.instances.events import Outcome
+from provider.cloud.instances.events import Outcome, ProbeKind
 
 if TYPE_CHECKING:
-    from provider.cloud.instances.events import Probed, ProbeKind
-    from provider.model.instance import Probe
+    from provider.cloud.instances.events import Probed
+    from provider.model.instance import ContainerSpec, Probe
 
 
 class ProbeTrack:
@@ -43,3 +43,68 @@ class ProbeTrack:
         self._last = success
         threshold = self.probe.success_threshold if success else self.probe.failure_threshold
         return success if self._streak >= threshold else None
+
+
+class ProbeSet:
+    """All probes of a container; nothing is due before `begin`, nor after `end`."""
+
+    __slots__ = ("_spec", "_tracks")
+
+    def __init__(self, spec: ContainerSpec) -> None:
+        self._spec = spec
+        self._tracks: dict[ProbeKind, ProbeTrack] = {}
+
+    def begin(self, begun: float, not_before: float = 0.0, spread: float = 0.0) -> None:
+        """Begin anew with an attempt that has run since `begun`.
+
+        After a restart of the process no probe is due before `not_before` and a part (0 to 1) of its period.
+        """
+        spec = self._spec
+        probes = (
+            (ProbeKind.STARTUP, spec.startup),
+            (ProbeKind.LIVENESS, spec.liveness),
+            (ProbeKind.READINESS, spec.readiness),
+        )
+        self._tracks = {
+            kind: ProbeTrack(kind, probe, max(begun + probe.initial_delay, not_before + probe.period * spread))
+            for kind, probe in probes
+            if probe is not None
+        }
+
+    def end(self) -> None:
+        """Take note that the attempt has ended."""
+        self._tracks = {}
+
+    def due(self, now: float, *, started: bool, stopping: bool) -> list[ProbeKind]:
+        """Return the probes to run now, and take them as begun.
+
+        Liveness and readiness wait for startup; while the container is being stopped only readiness goes on.
+        """
+        found = []
+        for track in self._active(started, stopping):
+            if track.due <= now:
+                track.begin(now)
+                found.append(track.kind)
+        return found
+
+    def next(self, *, started: bool, stopping: bool) -> float | None:
+        """Return when the next probe is due."""
+        return min((track.due for track in self._active(started, stopping)), default=None)
+
+    def absorb(self, result: Probed, now: float) -> bool | None:
+        """Take a result; return the verdict if there is one."""
+        track = self._tracks.get(result.kind)
+        verdict = None if track is None else track.absorb(result, now)
+        if track is not None and verdict is not None and result.kind is not ProbeKind.READINESS:
+            track.held = result.kind is ProbeKind.STARTUP or not verdict
+        return verdict
+
+    def _active(self, started: bool, stopping: bool) -> list[ProbeTrack]:  # noqa: FBT001 - the two named flags above
+        return [
+            track
+            for kind, track in self._tracks.items()
+            if not track.running
+            and not track.held
+            and (kind is ProbeKind.STARTUP) is not started
+            and (kind is ProbeKind.READINESS or not stopping)
+        ]

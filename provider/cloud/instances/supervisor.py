@@ -26,6 +26,7 @@ from provider.cloud.instances.events import (
     Abandoned,
     Event,
     Faulted,
+    HookEnded,
     Observed,
     Outcome,
     Probed,
@@ -33,6 +34,7 @@ from provider.cloud.instances.events import (
     Stage,
     Tick,
 )
+from provider.cloud.instances.hooks import run_hook
 from provider.cloud.instances.instructions import (
     CreateSandbox,
     EnsureImage,
@@ -40,6 +42,7 @@ from provider.cloud.instances.instructions import (
     Place,
     ReleaseSandbox,
     RemoveAttempt,
+    RunHook,
     RunProbe,
     StartContainer,
     StopContainer,
@@ -248,6 +251,8 @@ class Supervisor:
                 self.removals.submit(uid, self._rank(), "", partial(self._release, entry))
             case RunProbe():
                 self._spawn(self._probe(entry, instruction))
+            case RunHook():
+                self._spawn(self._hook(entry, instruction))
             case Tell(reason, message, container, warning):
                 at = self._clock.now()
                 self.hub.notice(
@@ -293,6 +298,23 @@ class Supervisor:
             text = f"probe errored and resulted in unknown state: internal error: {error}"
             found = Probed(wanted.container, wanted.attempt, wanted.kind, Outcome.ERRORED, text)
         self.feed(entry, found)
+
+    async def _hook(self, entry: Entry, wanted: RunHook) -> None:
+        machine = entry.machine
+        placed = machine.placement
+        try:
+            error = await run_hook(
+                self._runtime,
+                self._clock,
+                machine.request,
+                "" if placed is None else placed[1],
+                wanted,
+                self.hub.notice,
+            )
+        except Exception as bug:  # as in _probe
+            log.exception("hook failed by a bug", uid=entry.uid, container=wanted.container)
+            error = f"internal error: {type(bug).__name__}: {bug}"
+        self.feed(entry, HookEnded(wanted.container, wanted.attempt, wanted.kind, error))
 
     async def _stop(self, entry: Entry, wanted: StopContainer) -> None:
         """Stop an attempt, however often that takes; a second one with less grace runs beside it and hastens."""

@@ -11,7 +11,7 @@ from provider.cloud.instances.events import Outcome
 from provider.cloud.instances.instructions import Tell
 
 if TYPE_CHECKING:
-    from provider.cloud.instances.events import Probed
+    from provider.cloud.instances.events import HookKind, Probed
     from provider.model.instance import InstanceRequest
 
 UNKNOWN_REASON = "ContainerStatusUnknown"
@@ -19,6 +19,8 @@ NOT_LOCATED = "The container could not be located when the pod was terminated"
 """status_manager.go TerminatePod, kubelet_pods.go convertContainerStatus."""
 CRASH_LOOP = "CrashLoopBackOff"
 PULL_BACKOFF = "ImagePullBackOff"
+POST_START_ERROR = "PostStartHookError"
+"""kuberuntime_container.go ErrPostStartHook."""
 DEADLINE = Tell("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 SANDBOX_CHANGED = Tell("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 CREATED, STARTED = "Container created", "Container started"
@@ -65,17 +67,22 @@ def tell_error(container: str, text: str) -> Tell:
     return Tell("Failed", f"Error: {text}", container, warning=True)
 
 
-def tell_killing(container: str) -> Tell:
-    """Return the event of an ordinary stop (kuberuntime_container.go killContainer)."""
-    return Tell("Killing", f"Stopping container {container}", container)
+def tell_killing(container: str, text: str = "") -> Tell:
+    """Return the event of a stop (kuberuntime_container.go killContainer); `text` is why, if it is no ordinary one."""
+    return Tell("Killing", text or f"Stopping container {container}", container)
 
 
-def tell_probe_kill(container: str, kind: str, *, init: bool, restart: bool) -> Tell:
-    """Return the event of a kill by a probe (computePodActions; a sidecar has another text)."""
+def tell_hook_failed(container: str, kind: HookKind) -> Tell:
+    """Return the event of a hook that failed; how it failed may hold secrets, so it is not told (startContainer)."""
+    return Tell(f"Failed{kind}Hook", f"{kind}Hook failed", container, warning=True)
+
+
+def probe_kill(container: str, kind: str, *, init: bool, restart: bool) -> str:
+    """Return the text of a kill by a probe (computePodActions; a sidecar has another text)."""
     if init:
-        return Tell("Killing", f"Init container {container} failed {kind} probe", container)
+        return f"Init container {container} failed {kind} probe"
     suffix = ", will be restarted" if restart else ""
-    return Tell("Killing", f"Container {container} failed {kind} probe{suffix}", container)
+    return f"Container {container} failed {kind} probe{suffix}"
 
 
 def tell_probed(result: Probed) -> Tell | None:

@@ -15,16 +15,14 @@ from provider.cloud.runtime.docker_engine.network_namespace import listening_soc
 from provider.model.instance import (
     ContainerPhase,
     ContainerSpec,
-    ContainerStatus,
     ExecAction,
     GrpcAction,
     HttpAction,
-    Instance,
     Probe,
     RestartPolicy,
     TcpAction,
 )
-from tests.support.cloud_worlds import container_status
+from tests.integration.cloud.worlds import busybox, main, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,22 +35,10 @@ pytestmark = pytest.mark.integration
 SERVER = "mkdir /tmp/w; echo fine >/tmp/w/ok; exec httpd -f -p 8080 -h /tmp/w"
 
 
-def busybox(script: str, name: str = "main", **fields: object) -> ContainerSpec:
-    return ContainerSpec(name=name, image="busybox", command=("/bin/sh", "-c", script), **fields)  # type: ignore[arg-type]
-
-
-def main(instance: Instance) -> ContainerStatus:
-    return container_status(instance, "main")
-
-
 async def started(world: BackendWorld, container: ContainerSpec, policy: RestartPolicy) -> PodUid:
     request = world.request(container, policy=policy)
     await world.backend.create_instance(request)
     return request.uid
-
-
-def told(world: BackendWorld, uid: PodUid) -> list[tuple[str, str]]:
-    return [(one.reason, one.message) for one in world.notices(uid)]
 
 
 async def test_readiness_by_http_and_tcp_follows_startup_by_a_command(world: BackendWorld) -> None:

@@ -72,7 +72,6 @@ def test_refuses_a_pod_field_by_its_path(spec: dict[str, Any], path: str) -> Non
     ("container", "path"),
     [
         ({"ports": [{"containerPort": 1, "hostPort": 1}]}, "ports[0].hostPort"),
-        ({"lifecycle": {"preStop": {}}}, "lifecycle.preStop"),
         ({"livenessProbe": {"grpc": {"port": 1, "mode": "TLS"}}}, "livenessProbe.grpc.mode"),
         ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "securityContext.seccompProfile.type"),
         ({"securityContext": {"procMount": "Unmasked"}}, "securityContext.procMount"),

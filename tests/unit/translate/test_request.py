@@ -6,7 +6,15 @@ import pytest
 
 from provider.model.errors import Rejection
 from provider.model.ids import ZoneId
-from provider.model.instance import Action, ContainerKind, ExecAction, GrpcAction, HttpAction, InstanceRequest
+from provider.model.instance import (
+    Action,
+    ContainerKind,
+    ExecAction,
+    GrpcAction,
+    HttpAction,
+    InstanceRequest,
+    SleepAction,
+)
 from provider.model.pod import pod_from_json
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
@@ -97,3 +105,21 @@ def test_a_stop_signal_and_an_expanded_sub_path() -> None:
     (one,) = made({"lifecycle": {"stopSignal": "SIGUSR1"}, "volumeMounts": [mount]}).containers
     assert one.stop_signal == "SIGUSR1"
     assert [(each.sub_path, each.expand) for each in one.mounts] == [("$(A)", True)]
+
+
+def test_hooks_are_taken_as_they_are() -> None:
+    lifecycle = {
+        "postStart": {"exec": {"command": ["echo", "$(A)"]}},
+        "preStop": {"httpGet": {"port": "web", "path": "/bye", "httpHeaders": [{"name": "X", "value": "1"}]}},
+    }
+    ports = [{"name": "web", "containerPort": 80}]
+    (container,) = made({"lifecycle": lifecycle, "ports": ports, "env": [{"name": "A", "value": "a"}]}).containers
+    assert container.post_start == ExecAction(("echo", "$(A)"))
+    assert container.pre_stop == HttpAction(80, "/bye", headers=(("X", "1"),))
+    (container,) = made({"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}).containers
+    assert (container.post_start, container.pre_stop) == (None, SleepAction(5))
+
+
+def test_a_hook_without_a_handler_is_refused() -> None:
+    with pytest.raises(Rejection, match=r"spec\.containers\[0\]\.lifecycle\.preStop has no handler"):
+        made({"lifecycle": {"preStop": {}}})

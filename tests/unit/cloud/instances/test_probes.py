@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provider.clock import SystemClock
 from provider.cloud.instances.events import Outcome, Probed, ProbeKind
 from provider.cloud.instances.http_get import url_of
 from provider.cloud.instances.instructions import RunProbe
 from provider.cloud.instances.probes import GrpcHealth, run_probe
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
-from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.ids import PodUid, ZoneId
 from provider.model.instance import (
     Action,
@@ -29,29 +26,11 @@ from provider.model.instance import (
     TcpAction,
 )
 from tests.support.certificates import self_signed
+from tests.unit.cloud.instances.loopback import ADDRESS, Loopback, answer, answering
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-ADDRESS = "127.0.0.1"
-
-
-class Loopback(SimulatedRuntime):
-    """The simulated runtime, with pods that are this machine."""
-
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
-        self.fault: RuntimeFault | None = None
-        self.asked = 0
-
-    async def connect(self, zone: ZoneId, host: str, port: int, seconds: float) -> socket.socket:
-        self.asked += 1
-        if self.fault is not None:
-            raise self.fault
-        connection = socket.create_connection((host, port), seconds)
-        connection.setblocking(False)
-        return connection
 
 
 async def no_check(*_: object) -> GrpcHealth:
@@ -65,40 +44,6 @@ async def probed(
     request = InstanceRequest(uid=PodUid("u"), zone=ZoneId("z"), name="p", namespace="n", containers=(spec,))
     wanted = RunProbe("a", 0, ProbeKind.READINESS)
     return await run_probe(Loopback() if runtime is None else runtime, request, ADDRESS, wanted, check)
-
-
-@asynccontextmanager
-async def answering(
-    *answers: bytes, context: ssl.SSLContext | None = None, hold: bool = False
-) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that gives one answer to each request in turn, the last one for ever; with what it was sent."""
-    heard: list[bytes] = []
-    held = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            heard.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(answers[min(len(heard), len(answers)) - 1])
-            await writer.drain()
-            if hold:
-                await held.wait()
-        except (asyncio.IncompleteReadError, OSError):
-            return
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, ADDRESS, 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1], heard
-    finally:
-        held.set()
-        server.close()
-        await server.wait_closed()
-
-
-def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
-    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""])
-    return head.encode() + body
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])

@@ -510,6 +510,63 @@ class Action(_message.Message):
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 @_typing.final
+class SleepAction(_message.Message):
+    """Lets so many seconds pass."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECONDS_FIELD_NUMBER: _builtins.int
+    seconds: _builtins.float
+    def __init__(
+        self,
+        *,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SleepAction: _TypeAlias = SleepAction  # noqa: Y015
+
+@_typing.final
+class Hook(_message.Message):
+    """What happens beside a container's start or before its stop. `tcp` is known and always fails."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXEC_FIELD_NUMBER: _builtins.int
+    HTTP_FIELD_NUMBER: _builtins.int
+    SLEEP_FIELD_NUMBER: _builtins.int
+    TCP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def exec(self) -> Global___ExecAction: ...
+    @_builtins.property
+    def http(self) -> Global___HttpAction: ...
+    @_builtins.property
+    def sleep(self) -> Global___SleepAction: ...
+    @_builtins.property
+    def tcp(self) -> Global___TcpAction: ...
+    def __init__(
+        self,
+        *,
+        exec: Global___ExecAction | None = ...,
+        http: Global___HttpAction | None = ...,
+        sleep: Global___SleepAction | None = ...,
+        tcp: Global___TcpAction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "sleep", "tcp"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Hook: _TypeAlias = Hook  # noqa: Y015
+
+@_typing.final
 class Probe(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -680,6 +737,8 @@ class ContainerSpec(_message.Message):
     LIVENESS_FIELD_NUMBER: _builtins.int
     STARTUP_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    POST_START_FIELD_NUMBER: _builtins.int
+    PRE_STOP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the group."""
     image: _builtins.str
@@ -725,6 +784,14 @@ class ContainerSpec(_message.Message):
     def liveness(self) -> Global___Probe: ...
     @_builtins.property
     def startup(self) -> Global___Probe: ...
+    @_builtins.property
+    def post_start(self) -> Global___Hook:
+        """Run once an attempt has started; the container is Running when this has ended well, and is stopped otherwise."""
+
+    @_builtins.property
+    def pre_stop(self) -> Global___Hook:
+        """Run before the stop signal, within the grace."""
+
     def __init__(
         self,
         *,
@@ -751,10 +818,12 @@ class ContainerSpec(_message.Message):
         liveness: Global___Probe | None = ...,
         startup: Global___Probe | None = ...,
         stop_signal: _builtins.str = ...,
+        post_start: Global___Hook | None = ...,
+        pre_stop: Global___Hook | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "readiness", b"readiness", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "post_start", b"post_start", "pre_stop", b"pre_stop", "readiness", b"readiness", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "pull_policy", b"pull_policy", "readiness", b"readiness", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "post_start", b"post_start", "pre_stop", b"pre_stop", "pull_policy", b"pull_policy", "readiness", b"readiness", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_limit: _TypeAlias = _typing.Literal["cpu_limit"]  # noqa: Y015
     _WhichOneofArgType__cpu_limit: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit"]  # noqa: Y015
