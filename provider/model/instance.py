@@ -158,6 +158,21 @@ class ContainerKind(StrEnum):
     APP = "app"
 
 
+class RestartPolicy(StrEnum):
+    """restartPolicy of app containers; init containers treat Always as OnFailure."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+class RestartRule(Struct, frozen=True, omit_defaults=True):
+    """Start a container again, whatever its policy says, if its exit code is one of `codes` (`others`: is none)."""
+
+    codes: tuple[int, ...]
+    others: bool = False
+
+
 class ContainerSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One container of the group. Order of init and sidecar containers is their order in the request."""
 
@@ -191,14 +206,9 @@ class ContainerSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """run once an attempt has started; it counts as running when this has ended well, and is stopped otherwise."""
     pre_stop: Hook | None = None
     """run before the stop signal, within the grace."""
-
-
-class RestartPolicy(StrEnum):
-    """restartPolicy of app containers; init containers treat Always as OnFailure."""
-
-    ALWAYS = "Always"
-    ON_FAILURE = "OnFailure"
-    NEVER = "Never"
+    restart_policy: RestartPolicy | None = None
+    """of this container alone; None: the instance's."""
+    restart_rules: tuple[RestartRule, ...] = ()
 
 
 class DnsConfig(Struct, frozen=True, omit_defaults=True):

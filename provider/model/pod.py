@@ -317,6 +317,20 @@ class Lifecycle(ApiObject, frozen=True):
     stop_signal: str | None = None
 
 
+class ExitCodes(ApiObject, frozen=True):
+    """ContainerRestartRuleOnExitCodes; `operator` is In or NotIn."""
+
+    operator: str = ""
+    values: list[int] | None = None
+
+
+class RestartRuleEntry(ApiObject, frozen=True):
+    """ContainerRestartRule; the one action here is Restart."""
+
+    action: str = ""
+    exit_codes: ExitCodes | None = None
+
+
 class Container(ApiObject, frozen=True):
     """Container of the API; `restart_policy` Always on an init container makes a sidecar."""
 
@@ -330,6 +344,7 @@ class Container(ApiObject, frozen=True):
     env: list[EnvEntry] | None = None
     resources: Resources | None = None
     restart_policy: str | None = None
+    restart_policy_rules: list[RestartRuleEntry] | None = None
     volume_mounts: list[Mount] | None = None
     liveness_probe: ProbeEntry | None = None
     readiness_probe: ProbeEntry | None = None

@@ -21,6 +21,7 @@ from provider.model.pod import (
     Pod,
     PodSecurity,
     PodSpec,
+    RestartRuleEntry,
     SeccompProfile,
     pod_from_json,
 )
@@ -69,6 +70,8 @@ _DEFAULTS: dict[tuple[type, str], tuple[Any, ...]] = {
 """Fields whose supported values are said out loud, and change nothing."""
 
 _ALLOWED: dict[tuple[type, str], frozenset[str]] = {
+    # the other action, RestartAllContainers, needs a node that declares RestartAllContainersOnContainerExits
+    (RestartRuleEntry, "action"): frozenset({"Restart"}),
     (SeccompProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
     (AppArmorProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
 }

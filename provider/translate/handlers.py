@@ -1,4 +1,4 @@
-"""What a container's probes and lifecycle hooks do. Pure.
+"""What a container's probes and lifecycle hooks do, and when it is started again. Pure.
 
 Rules: pkg/kubelet/prober/prober.go, pkg/kubelet/lifecycle/handlers.go, pkg/probe/util.go. A command of a probe is
 expanded from the literal values of the container's own `env` only: neither envFrom nor valueFrom is known to it. A
@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
 from provider.model.expansion import expand
-from provider.model.instance import Action, ExecAction, GrpcAction, Hook, HttpAction, Probe, SleepAction, TcpAction
+from provider.model.instance import (
+    Action,
+    ExecAction,
+    GrpcAction,
+    Hook,
+    HttpAction,
+    Probe,
+    RestartRule,
+    SleepAction,
+    TcpAction,
+)
 
 if TYPE_CHECKING:
     from provider.model.pod import Container, HookEntry, HttpHandler, ProbeEntry
@@ -32,6 +42,15 @@ def probe(one: Container, entry: ProbeEntry | None, path: str) -> Probe | None:
         success_threshold=entry.success_threshold,
         failure_threshold=entry.failure_threshold,
         grace=entry.termination_grace_period_seconds,
+    )
+
+
+def restart_rules(one: Container) -> tuple[RestartRule, ...]:
+    """Return a container's own rules of restart; a rule without exit codes matches nothing (pkg/api/v1/pod/util.go)."""
+    return tuple(
+        RestartRule(tuple(rule.exit_codes.values or ()), others=rule.exit_codes.operator == "NotIn")
+        for rule in one.restart_policy_rules or ()
+        if rule.exit_codes is not None
     )
 
 

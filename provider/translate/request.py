@@ -21,7 +21,7 @@ from provider.model.pod import Lifecycle, PodSecurity
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
-from provider.translate.handlers import hook, probe
+from provider.translate.handlers import hook, probe, restart_rules
 from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
 from provider.translate.volumes import volume
@@ -115,6 +115,8 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         startup=probe(one, one.startup_probe, f"{path}.startupProbe"),
         post_start=hook(one, lifecycle.post_start, f"{path}.lifecycle.postStart"),
         pre_stop=hook(one, lifecycle.pre_stop, f"{path}.lifecycle.preStop"),
+        restart_policy=None if one.restart_policy is None else RestartPolicy(one.restart_policy),
+        restart_rules=restart_rules(one),
     )
 
 

@@ -200,7 +200,8 @@ def _probed(state: InstanceState, event: Probed, now: float, out: list[Instructi
         out.append(told)
     if kill and one.stop_by is None:
         is_init = one.spec.kind is not ContainerKind.APP
-        restart = state.request.restart_policy is not RestartPolicy.NEVER
+        restart = one.policy is not RestartPolicy.NEVER
+        one.killed = True
         text = probe_kill(one.name, event.kind.lower(), init=is_init, restart=restart)
         by = now + one.probe_grace(event.kind, state.request.grace)
         begin_stop(one, by, now, out, text)

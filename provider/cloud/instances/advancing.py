@@ -54,10 +54,9 @@ def _begin_again(state: InstanceState, now: float) -> None:
     """Let everything run again in a new sandbox, except what had succeeded and must not (computePodActions)."""
     state.lost, state.renew = False, True
     state.sandbox_at = state.initialized_at = None
-    keep = state.request.restart_policy is RestartPolicy.ON_FAILURE
     for one in state.containers.values():
         done = one.spec.kind is ContainerKind.APP and one.step is Step.DONE
-        if not (done and keep and one.exit_code == 0):
+        if not (done and one.policy is RestartPolicy.ON_FAILURE and one.exit_code == 0):
             one.run_again(state.waiting, now)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from provider.cloud.instances.backoff import INITIAL_BACKOFF, LONGEST_BACKOFF, RestartBackoff
 from provider.cloud.instances.events import ProbeKind
 from provider.cloud.instances.instructions import RunProbe
 from provider.cloud.instances.probing import ProbeSet
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from provider.cloud.instances.events import Probed
     from provider.model.attempt import SeenContainer
 
-INITIAL_BACKOFF = 10.0
-LONGEST_BACKOFF = 300.0
-BACKOFF_RESET = 600.0
-"""kubelet: twice the longest back-off without a restart forgets the history (client-go util/flowcontrol/backoff.go)."""
 FAULT_RETRY = 10.0
 """Seconds to the next try of anything but a pull (kubelet.go backOffPeriod)."""
 FAULT_SHOWN = 1.0
@@ -80,9 +77,7 @@ class ContainerProgress:
     """A container's life over all its attempts."""
 
     __slots__ = (
-        "_counted",
-        "_crash_backoff",
-        "_crash_updated",
+        "_backoff",
         "_fault_backoff",
         "_greeted",
         "_pod",
@@ -93,6 +88,7 @@ class ContainerProgress:
         "farewell",
         "hook_error",
         "image_id",
+        "killed",
         "last",
         "last_attempt",
         "policy",
@@ -110,7 +106,7 @@ class ContainerProgress:
     def __init__(self, spec: ContainerSpec, policy: RestartPolicy, waiting: str, pod: str) -> None:
         """Begin with nothing; `pod` is how messages name the pod (wording.pod_text)."""
         self.spec = spec
-        self.policy = policy
+        self.policy = policy if spec.restart_policy is None else spec.restart_policy
         self.step = Step.IDLE
         self.attempt = 0
         self.state = ContainerState(reason=waiting)
@@ -131,9 +127,9 @@ class ContainerProgress:
         self._greeted = ""
         self.shown_attempt = 0
         self.last_attempt = 0
-        self._crash_backoff = 0.0
-        self._crash_updated = 0.0
-        self._counted = 0
+        self._backoff = RestartBackoff()
+        self.killed = False
+        """whether a probe has ended the attempt that runs"""
         self._fault_backoff = 0.0
         self._probes = ProbeSet(spec)
 
@@ -174,14 +170,15 @@ class ContainerProgress:
         return None if ended is None else ended.exit_code
 
     def restarts_after(self, exit_code: int) -> bool:
-        """Kubelet's ShouldContainerBeRestarted; init containers treat Always as OnFailure."""
-        if self.spec.kind is ContainerKind.SIDECAR:
+        """Kubelet's ContainerShouldRestart; an init container that did well is done."""
+        spec = self.spec
+        if spec.kind is ContainerKind.SIDECAR:
             return True
-        if self.policy is RestartPolicy.NEVER:
+        if spec.kind is ContainerKind.INIT and not exit_code:
             return False
-        if self.policy is RestartPolicy.ON_FAILURE or self.spec.kind is ContainerKind.INIT:
-            return exit_code != 0
-        return True
+        if any((exit_code in rule.codes) is not rule.others for rule in spec.restart_rules):
+            return True
+        return self.policy is RestartPolicy.ALWAYS or (self.policy is RestartPolicy.ON_FAILURE and exit_code != 0)
 
     def wait(self, reason: str, message: str = "") -> None:
         """Show a waiting state; an ended attempt becomes `last`."""
@@ -289,25 +286,22 @@ class ContainerProgress:
         self._not_stopping()
         self.ready = self.spec.kind is ContainerKind.INIT and ended.exit_code == 0
         finished = ended.finished_at or 0.0
+        killed, self.killed = self.killed, False
         if not (restart and self.restarts_after(ended.exit_code)):
             self.step = Step.DONE
             return
         self.step = Step.IDLE
         self.attempt += 1
-        if finished - self._crash_updated > BACKOFF_RESET:
-            self._crash_backoff = 0.0
-        self.retry_at = finished + self._crash_backoff
-        if self._crash_backoff:
-            self.wait(CRASH_LOOP, crash_backoff(self.name, self._pod, self._crash_backoff))
+        pause = self._backoff.wait(finished, None if self.last is None else self.last.finished_at, killed=killed)
+        self.retry_at = finished + pause
+        if pause:
+            self.wait(CRASH_LOOP, crash_backoff(self.name, self._pod, pause))
         elif failed_hook:
             self.wait(POST_START_ERROR, failed_hook)
 
     def count_restart(self, now: float) -> None:
-        """Lengthen the crash back-off at the start of a later attempt: 10 s doubling to 300 s."""
-        if self.attempt > self._counted:
-            self._counted = self.attempt
-            self._crash_backoff = min(max(INITIAL_BACKOFF, self._crash_backoff * 2), LONGEST_BACKOFF)
-            self._crash_updated = now
+        """Lengthen the crash back-off at the start of a later attempt."""
+        self._backoff.count(self.attempt, now)
 
     def fault(self, reason: str, message: str, now: float, *, pull: bool) -> None:
         """Show why it cannot start, and try again: a pull by a growing back-off of its own, the rest every 10 s."""
@@ -395,9 +389,10 @@ class ContainerProgress:
             image_id=self.image_id,
             digest=self.digest,
             retry_at=self.retry_at,
-            crash_backoff=self._crash_backoff,
-            crash_updated=self._crash_updated,
-            counted=self._counted,
+            crash_backoff=self._backoff.seconds,
+            crash_updated=self._backoff.updated,
+            crash_event=self._backoff.event,
+            counted=self._backoff.counted,
             fault_backoff=self._fault_backoff,
             shown_attempt=self.shown_attempt,
             last_attempt=self.last_attempt,
@@ -414,8 +409,9 @@ class ContainerProgress:
         self.attempt, self.state, self.last = saved.attempt, saved.state, saved.last
         self.ready, self.started = saved.ready, saved.started
         self.image_id, self.digest, self.retry_at = saved.image_id, saved.digest, saved.retry_at
-        self._crash_backoff, self._crash_updated = saved.crash_backoff, saved.crash_updated
-        self._counted, self._fault_backoff = saved.counted, saved.fault_backoff
+        backoff = self._backoff
+        backoff.seconds, backoff.updated, backoff.event = saved.crash_backoff, saved.crash_updated, saved.crash_event
+        backoff.counted, self._fault_backoff = saved.counted, saved.fault_backoff
         self.shown_attempt, self.last_attempt = saved.shown_attempt, saved.last_attempt
         if self.step is Step.RUNNING:
             self._probes.begin(self.state.started_at or 0.0, now, spread)

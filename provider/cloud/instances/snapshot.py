@@ -25,6 +25,7 @@ class ContainerSnapshot(Struct, frozen=True, omit_defaults=True, kw_only=True):
     retry_at: float = 0
     crash_backoff: float = 0
     crash_updated: float = 0
+    crash_event: float | None = None
     counted: int = 0
     fault_backoff: float = 0
     shown_attempt: int = 0

@@ -22,6 +22,10 @@ async def test_messages(runtime: DockerRuntime, sandbox_spec: Sandboxes, shell: 
         "file": (shell("echo -n said > /dev/termination-log; echo log; exit 1", name="file"), "said"),
         "path": (shell("echo -n there > /tmp/m; exit 0", name="path", termination_path="/tmp/m"), "there"),
         "long": (shell("head -c 9000 /dev/zero | tr '\\0' x > /dev/termination-log", name="long"), "x" * 4096),
+        "end": (
+            shell("(head -c 5000 /dev/zero | tr '\\0' x; echo -n end) > /dev/termination-log", name="end"),
+            "x" * 4093 + "end",
+        ),
         "none": (shell("echo log; exit 1", name="none"), ""),
         "log": (shell("echo log; exit 1", name="log", termination_fallback_to_logs=True), "log\n"),
         "good": (shell("echo log; exit 0", name="good", termination_fallback_to_logs=True), ""),

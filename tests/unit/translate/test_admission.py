@@ -84,7 +84,7 @@ def test_refuses_a_pod_field_by_its_path(spec: dict[str, Any], path: str) -> Non
             "volumeMounts[0].recursiveReadOnly",
         ),
         ({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "k"}}}]}, "env[0].valueFrom.fileKeyRef"),
-        ({"restartPolicyRules": [{"action": "Restart"}]}, "restartPolicyRules"),
+        ({"restartPolicyRules": [{"action": "RestartAllContainers"}]}, "restartPolicyRules[0].action"),
     ],
 )
 def test_refuses_a_container_field_by_its_path(container: dict[str, Any], path: str) -> None:

@@ -13,6 +13,8 @@ from provider.model.instance import (
     GrpcAction,
     HttpAction,
     InstanceRequest,
+    RestartPolicy,
+    RestartRule,
     SleepAction,
 )
 from provider.model.pod import pod_from_json
@@ -123,3 +125,15 @@ def test_hooks_are_taken_as_they_are() -> None:
 def test_a_hook_without_a_handler_is_refused() -> None:
     with pytest.raises(Rejection, match=r"spec\.containers\[0\]\.lifecycle\.preStop has no handler"):
         made({"lifecycle": {"preStop": {}}})
+
+
+def test_restart_rules_of_a_container() -> None:
+    rules = [
+        {"action": "Restart", "exitCodes": {"operator": "In", "values": [42, 43]}},
+        {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [1]}},
+        {"action": "Restart"},
+    ]
+    (container,) = made({"restartPolicy": "Never", "restartPolicyRules": rules}).containers
+    assert container.restart_policy is RestartPolicy.NEVER
+    assert container.restart_rules == (RestartRule((42, 43)), RestartRule((1,), others=True))
+    assert made().containers[0].restart_policy is None

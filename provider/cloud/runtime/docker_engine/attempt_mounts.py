@@ -67,9 +67,11 @@ class AttemptMounts:
             unmount(prepared.mounted.pop())
 
     def message(self, uid: PodUid, container: str, attempt: int) -> bytes:
-        """Return what the attempt wrote as its termination message, at most 4096 bytes; empty if there is none."""
+        """Return the end of what the attempt wrote as its termination message, 4096 bytes; empty if there is none."""
         try:
             with self._message_file(uid, container, attempt).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - MOST_MESSAGE_BYTES))
                 return file.read(MOST_MESSAGE_BYTES)
         except FileNotFoundError:
             return b""

@@ -709,6 +709,31 @@ class SecurityContext(_message.Message):
 Global___SecurityContext: _TypeAlias = SecurityContext  # noqa: Y015
 
 @_typing.final
+class RestartRule(_message.Message):
+    """Start a container again, whatever its policy says, if its exit code is one of these (`others`: is none of them)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODES_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    others: _builtins.bool
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        codes: _abc.Iterable[_builtins.int] | None = ...,
+        others: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "others", b"others"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartRule: _TypeAlias = RestartRule  # noqa: Y015
+
+@_typing.final
 class ContainerSpec(_message.Message):
     """One container of the group."""
 
@@ -739,6 +764,8 @@ class ContainerSpec(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     POST_START_FIELD_NUMBER: _builtins.int
     PRE_STOP_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    RESTART_RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the group."""
     image: _builtins.str
@@ -762,6 +789,8 @@ class ContainerSpec(_message.Message):
     """When that file is empty and the container failed, the end of its log is the message."""
     stop_signal: _builtins.str
     """Name of the first signal at the end; empty: the image's, else SIGTERM."""
+    restart_policy: Global___RestartPolicy.ValueType
+    """Of this container alone; not given: the group's."""
     @_builtins.property
     def command(self) -> Global___Strings:
         """Replaces the image's entrypoint; `$(NAME)` is resolved from `env`. Not given: the image's own."""
@@ -792,6 +821,8 @@ class ContainerSpec(_message.Message):
     def pre_stop(self) -> Global___Hook:
         """Run before the stop signal, within the grace."""
 
+    @_builtins.property
+    def restart_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestartRule]: ...
     def __init__(
         self,
         *,
@@ -820,21 +851,27 @@ class ContainerSpec(_message.Message):
         stop_signal: _builtins.str = ...,
         post_start: Global___Hook | None = ...,
         pre_stop: Global___Hook | None = ...,
+        restart_policy: Global___RestartPolicy.ValueType | None = ...,
+        restart_rules: _abc.Iterable[Global___RestartRule] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "post_start", b"post_start", "pre_stop", b"pre_stop", "readiness", b"readiness", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "post_start", b"post_start", "pre_stop", b"pre_stop", "readiness", b"readiness", "restart_policy", b"restart_policy", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "post_start", b"post_start", "pre_stop", b"pre_stop", "pull_policy", b"pull_policy", "readiness", b"readiness", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "post_start", b"post_start", "pre_stop", b"pre_stop", "pull_policy", b"pull_policy", "readiness", b"readiness", "restart_policy", b"restart_policy", "restart_rules", b"restart_rules", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_limit: _TypeAlias = _typing.Literal["cpu_limit"]  # noqa: Y015
     _WhichOneofArgType__cpu_limit: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit"]  # noqa: Y015
     _WhichOneofReturnType__memory_limit: _TypeAlias = _typing.Literal["memory_limit"]  # noqa: Y015
     _WhichOneofArgType__memory_limit: _TypeAlias = _typing.Literal["_memory_limit", b"_memory_limit"]  # noqa: Y015
+    _WhichOneofReturnType__restart_policy: _TypeAlias = _typing.Literal["restart_policy"]  # noqa: Y015
+    _WhichOneofArgType__restart_policy: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy"]  # noqa: Y015
     _WhichOneofReturnType__termination_path: _TypeAlias = _typing.Literal["termination_path"]  # noqa: Y015
     _WhichOneofArgType__termination_path: _TypeAlias = _typing.Literal["_termination_path", b"_termination_path"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_limit) -> _WhichOneofReturnType__cpu_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit) -> _WhichOneofReturnType__memory_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__restart_policy) -> _WhichOneofReturnType__restart_policy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__termination_path) -> _WhichOneofReturnType__termination_path | None: ...
 
