@@ -80,12 +80,17 @@ def up(
 
 
 @app.command()
-def down(name: Name = "zonelet") -> None:
+def down(
+    name: Name = "zonelet",
+    forget_cluster: Annotated[
+        bool, typer.Option("--forget-cluster", help="Do not ask the cluster that was joined: it is gone for good.")
+    ] = False,
+) -> None:
     """Remove all that `up` made: processes, containers, networks, kube context, state. Images and engine stay."""
     from provider.cluster.down import take_down
     from provider.cluster.steps import Steps
 
-    asyncio.run(take_down(_installation(name), Steps()))
+    asyncio.run(take_down(_installation(name), Steps(), forget_cluster=forget_cluster))
 
 
 @app.command()

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["dismantle", "take_down"]
 
 
-async def take_down(installation: Installation, steps: Steps) -> None:
+async def take_down(installation: Installation, steps: Steps, *, forget_cluster: bool = False) -> None:
     """Remove the installation as `dismantle` does, after an `up` of it that is under way."""
     with exclusive(cache_root(), f"up-{installation.name}", steps.note):
-        await dismantle(installation, steps)
+        await dismantle(installation, steps, forget_cluster=forget_cluster)
 
 
-async def dismantle(installation: Installation, steps: Steps) -> None:
-    """Remove the installation, for one who holds its lock.
+async def dismantle(installation: Installation, steps: Steps, *, forget_cluster: bool = False) -> None:
+    """Remove the installation, for one who holds its lock. With `forget_cluster` a cluster that it joined is not asked.
 
     SetupError when another provider serves that name (nothing is done then), and when a part of it could not be
     removed; a second call goes on from there.
@@ -44,7 +44,9 @@ async def dismantle(installation: Installation, steps: Steps) -> None:
     with steps.step("stop the provider"):
         await installation.provider.stop(installation.clock)
         _require_ended(installation)
-    if record.cluster == "current":
+    if record.cluster == "current" and forget_cluster:
+        steps.note(f"The cluster {record.server} is not asked: if it is there, Nodes and role of this name stay in it")
+    elif record.cluster == "current":
         left += await _attempt(
             steps, f"leave the cluster of context {record.context}", partial(leave_cluster, installation, record)
         )

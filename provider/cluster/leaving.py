@@ -33,7 +33,8 @@ async def leave_cluster(installation: Installation, record: Record) -> None:
             f"Nodes and roles of {installation.name} may be left in the cluster {record.server}",
             str(error),
             f"see whether `kubectl --context {record.context} get nodes` works, then run: zonelet down --name "
-            f"{installation.name}",
+            f"{installation.name}; if that cluster is gone for good: zonelet down --name {installation.name} "
+            "--forget-cluster",
         ) from error
 
 

@@ -57,3 +57,17 @@ async def test_a_spoiled_configuration_keeps_nothing_from_going(installation: In
         await take_down(installation, Steps(Console(file=io.StringIO())))
     assert "no Docker engine answers" in failed.value.what
     assert "the-engine.sock" in failed.value.why
+
+
+async def test_a_joined_cluster_that_is_gone_can_be_forgotten(installation: Installation, tmp_path: Path) -> None:
+    installation.write_record(Record("current", "kind-gone", "https://127.0.0.1:1", str(tmp_path / "kubeconfig")))
+    out = io.StringIO()
+    steps = Steps(Console(file=out, soft_wrap=True))
+    with pytest.raises(SetupError) as failed:
+        await take_down(installation, steps)
+    assert f"Nodes and roles of {NAME} may be left in the cluster https://127.0.0.1:1" in failed.value.what
+    assert f"zonelet down --name {NAME} --forget-cluster" in failed.value.next_step
+    with pytest.raises(SetupError) as failed:
+        await take_down(installation, steps, forget_cluster=True)
+    assert failed.value.what == f"containers and networks of {NAME} may be left: no Docker engine answers"
+    assert "https://127.0.0.1:1 is not asked" in out.getvalue()
