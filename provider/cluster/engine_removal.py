@@ -23,18 +23,26 @@ async def remove_from_engine(installation: Installation) -> None:
     record, name = installation.record(), installation.name
     host = "" if record is None else record.engine
     try:
-        async with open_client(host) as client:
+        client = open_client(host)
+    except (DockerError, OSError, ValueError) as error:
+        raise _away(name, str(error)) from error
+    try:
+        async with client:
             await remove_installation(client, name, installation.state, clock=installation.clock)
     except RuntimeFault as error:
         if error.kind is FaultKind.UNAVAILABLE:
             raise _away(name, error.message) from error
+        if error.kind is FaultKind.MOUNT:
+            raise SetupError(
+                f"a part of {name} is left on this host",
+                error.message,
+                f"see what uses it (findmnt, fuser -vm PATH), then run: zonelet down --name {name}",
+            ) from error
         raise SetupError(
             f"the engine does not let go of a part of {name}",
             error.message,
-            f"docker ps -a --filter label={INSTALLATION}={name} shows what is left; run this again",
+            f"docker ps -a --filter label={INSTALLATION}={name} shows what is left; run: zonelet down --name {name}",
         ) from error
-    except (DockerError, OSError, ValueError) as error:
-        raise _away(name, str(error)) from error
 
 
 def _away(name: str, why: str) -> SetupError:

@@ -29,10 +29,15 @@ def open_client(host: str = "") -> Docker:
 
     An empty one means what it means to `docker`: DOCKER_HOST, the current context, the local socket. The pool has no
     upper limit: every followed log and every stop holds a connection for as long as it lasts, and how much may be in
-    flight is bounded by those who ask. Close it with `async with` or `close()`.
+    flight is bounded by those who ask. Close it with `async with` or `close()`. FileNotFoundError when there is no such
+    address to be found, DockerError and ValueError for one that is none.
     """
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
-    client = Docker(url=host or None, timeout=timeout)
+    try:
+        client = Docker(url=host or None, timeout=timeout)
+    except AssertionError as error:  # aiodocker's own way to say so
+        text = "neither DOCKER_HOST nor a Docker context names an engine, and there is no local socket"
+        raise FileNotFoundError(text) from error
     client.connector._limit = 0  # noqa: SLF001 - a connector of our own would have to find the engine by itself
     return client
 

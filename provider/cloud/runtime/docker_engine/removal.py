@@ -38,7 +38,7 @@ async def remove_installation(client: Docker, installation: str, state_dir: Path
     """Remove containers (pods' and routers'), networks, mounts, directories and cgroups of this installation.
 
     Nothing that lacks its label or name is touched. May be repeated. RuntimeFault REFUSED or UNAVAILABLE when the
-    engine does not let go of something; what could be removed is removed then.
+    engine does not let go of something, MOUNT when the host does not; what could be removed is removed then.
     """
     engine = Engine(client, installation, clock)
     host = await look_at_host(client, cpu_reserve=0, memory_share=1)
@@ -69,16 +69,25 @@ async def _remove_containers(engine: Engine, rows: Sequence[Mapping[str, Any]], 
 
 def _remove_directories(state_dir: Path, clock: Clock) -> int:
     store = InstanceStore(state_dir, clock)
+    left = []
     uids = store.uids()
     for uid in uids:
-        store.remove(uid)
+        try:
+            store.remove(uid)
+        except (OSError, ValueError) as error:
+            left.append(f"{state_dir / 'instances' / uid}: {error}")
+    if left:
+        raise RuntimeFault(FaultKind.MOUNT, "; ".join(left))
     return len(uids)
 
 
 async def _remove_cgroups(host: Host, installation: str, clock: Clock) -> None:
     cgroups = host.cgroups(installation)
     for _ in range(_CGROUP_TRIES):
-        if await asyncio.to_thread(cgroups.remove_all):
-            return
+        try:
+            if await asyncio.to_thread(cgroups.remove_all):
+                return
+        except OSError as error:
+            raise RuntimeFault(FaultKind.MOUNT, f"cgroups of installation {installation}: {error}") from error
         await clock.sleep(_CGROUP_PAUSE)
     raise RuntimeFault(FaultKind.REFUSED, f"processes are still in the cgroups of installation {installation}")
