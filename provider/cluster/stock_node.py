@@ -56,6 +56,7 @@ __all__ = ["StockNode", "restore_sysctls"]
 
 _READY_SECONDS = 120.0
 _CONTAINERD_SECONDS = 30.0
+_CERTIFICATE_SECONDS = 60.0
 _BOOTSTRAP_USER = "zonelet-stock-bootstrap"
 _BOOTSTRAP_GROUP = "system:bootstrappers"
 _BOOTSTRAP_ROLES = ("system:node-bootstrapper", "system:certificates.k8s.io:certificatesigningrequests:nodeclient")
@@ -123,7 +124,7 @@ class StockNode:
         await process.ready(self.installation.clock, partial(_answers, layout.socket), _CONTAINERD_SECONDS)
 
     async def start_kubelet(self, programs: StockPrograms, api: KubeApi) -> None:
-        """Start kubelet unless it runs, and wait until the Node is Ready. SetupError with its last words."""
+        """Start kubelet unless it runs, and wait until the Node is Ready and its port serves. SetupError if not."""
         layout, process, clock = self.layout, self.process(KUBELET), self.installation.clock
         await Manifests(api).apply(_bootstrap_bindings())
         pki = Pki(self.installation.state / "pki", clock)
@@ -152,6 +153,8 @@ class StockNode:
             raise SetupError(
                 f"the stock node is not Ready after {_READY_SECONDS:.0f} s", tail(process.log), f"read {process.log}"
             ) from None
+        serving = layout.root / "pki" / "kubelet-server-current.pem"  # without it no log can be read
+        await process.ready(clock, serving.exists, _CERTIFICATE_SECONDS)
         await api.patch(path, {"spec": {"podCIDR": record.pod_cidr, "podCIDRs": [record.pod_cidr]}}, "strategic")
 
     def connect_zones(self, nodes: Sequence[Json], blocks: Mapping[str, Sequence[str]]) -> None:
@@ -179,7 +182,7 @@ class StockNode:
     async def _choose(self, client: Docker, address: str, zones: Sequence[str]) -> StockRecord:
         services = [(SERVICE_CIDR, "the local cluster's services")]
         try:
-            used = await used_blocks(client, self.installation.name, services)
+            used = await used_blocks(client, "", services)  # this installation's own networks are in use too
             (block,) = choose_blocks(1, zones, used)
         except AddressClashError as error:
             raise SetupError(

@@ -29,6 +29,7 @@ from tests.bench import pods, raw_docker
 from tests.bench.measure import usage
 from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows
 from tests.bench.simulated import SimulatedProvider
+from tests.bench.stock import stock_tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,19 +45,21 @@ RAW_IN_FLIGHT = 4
 IDLE_SECONDS = 60.0
 
 
-async def bench(rounds: int, count: int, simulated: int) -> str:
-    """Run everything and return the tables."""
+async def bench(rounds: int, count: int, simulated: int, *, stock: bool) -> str:
+    """Run everything and return the tables; `stock`: against a stock kubelet too."""
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="zonelet-bench-") as directory:
         installation = Installation(NAME, Path(directory) / "state", clock)
-        async with cluster(installation) as api:
+        async with cluster(installation, stock=stock) as api:
             own, raw = await docker_rounds(installation, api, rounds, count)
+            against_stock = await stock_tables(installation, api, rounds, count) if stock else []
             idle = await idle_cpu(installation, clock)
             found, rss_before = await simulated_run(installation, api, clock, simulated)
     taken = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {os.cpu_count()} cores, profile `plain`"
     tables = [
         f"{taken}; {rounds} rounds of {count} pods on each side, interleaved.",
         markdown(("burst of one-container pods", "zonelet", "raw Docker", "ratio"), docker_rows(own, raw)),
+        *against_stock,
         markdown(("simulated runtime", "zonelet"), simulated_rows(found, rss_before)),
         markdown(("nothing to do", "zonelet"), idle_rows(idle, IDLE_SECONDS)),
     ]
@@ -64,9 +67,9 @@ async def bench(rounds: int, count: int, simulated: int) -> str:
 
 
 @asynccontextmanager
-async def cluster(installation: Installation) -> AsyncIterator[HttpKubeApi]:
+async def cluster(installation: Installation, *, stock: bool) -> AsyncIterator[HttpKubeApi]:
     """Bring up a cluster without Argo and its provider on the Docker engine; take it down again."""
-    await up_local(installation, Steps(), argo=False)
+    await up_local(installation, Steps(), argo=False, stock=stock)
     try:
         api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
         try:
@@ -144,11 +147,12 @@ def commit() -> str:
 def main() -> None:
     """Parse the command line, run, print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--stock", action="store_true", help="measure against a stock kubelet with containerd too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pods", type=int, default=60)
     parser.add_argument("--simulated", type=int, default=1000)
     given = parser.parse_args()
-    print(asyncio.run(bench(given.rounds, given.pods, given.simulated)))
+    print(asyncio.run(bench(given.rounds, given.pods, given.simulated, stock=given.stock)))
 
 
 if __name__ == "__main__":
