@@ -13,6 +13,7 @@ from math import ceil, floor
 _MAX = 2**63 - 1
 _MAX_EXPONENT = 64
 _FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([eE][+-]?\d+)|(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?", re.ASCII)
+_POWERS = "KMGTPE"
 _SUFFIXES = {
     "": Fraction(1),
     "n": Fraction(1, 10**9),
@@ -57,3 +58,22 @@ def whole(quantity: str | float) -> int:
 def divided(amount: Fraction, divisor: str | float) -> int:
     """Return ceil(amount / divisor), where a zero divisor counts as 1 (resourceFieldRef, pkg/api/v1/resource)."""
     return ceil(amount / (_exact(divisor) or Fraction(1)))
+
+
+def cpu_text(milli_cores: int) -> str:
+    """Write milli-cores as the API server does: 100 -> "100m", 2000 -> "2"."""
+    return f"{milli_cores}m" if milli_cores % 1000 else str(milli_cores // 1000)
+
+
+def bytes_text(amount: int) -> str:
+    """Write bytes with the largest suffix that leaves a whole number; binary or decimal, whichever is shorter."""
+    return min(_suffixed(amount, 1024, "i"), _suffixed(amount, 1000, ""), key=len)
+
+
+def _suffixed(amount: int, base: int, mark: str) -> str:
+    power = 0
+    while amount and amount % base == 0 and power < len(_POWERS):
+        amount, power = amount // base, power + 1
+    if power == 0:
+        return str(amount)
+    return f"{amount}{'k' if power == 1 and not mark else _POWERS[power - 1]}{mark}"

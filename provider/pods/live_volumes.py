@@ -24,7 +24,7 @@ from provider.pods.object_watches import ObjectKey, ObjectWatches
 from provider.pods.references import fetch, names_of_volumes, volumes_with_tokens
 from provider.pods.timetable import Timetable
 from provider.pods.worker import Workers
-from provider.translate.volumes import shows_metadata, volume
+from provider.translate.volumes import mounted_volumes, shows_metadata, volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -223,7 +223,7 @@ def _live(pod: Pod) -> list[VolumeEntry]:
     """Return the volumes whose content comes from the cluster and may change."""
     return [
         one
-        for one in pod.spec.volumes or ()
+        for _, one in mounted_volumes(pod.spec)
         if one.config_map is not None or one.secret is not None or one.projected is not None or shows_metadata(one)
     ]
 

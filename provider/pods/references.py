@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from provider.kube.client import KubeApi, KubeError
 from provider.model.timestamps import seconds_of
 from provider.translate.references import References
+from provider.translate.volumes import mounted_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -54,7 +55,7 @@ def names_of(pod: Pod) -> Names:
     """Return everything that a pod's containers, volumes and pulls refer to."""
     spec = pod.spec
     parts = [part for one in (*(spec.init_containers or ()), *spec.containers) for part in _of_container(one)]
-    parts += [part for volume in spec.volumes or () for part in _of_volume(volume)]
+    parts += [part for _, volume in mounted_volumes(spec) for part in _of_volume(volume)]
     parts += [("secret", one.name) for one in spec.image_pull_secrets or ()]
     return _names(parts)
 
@@ -66,7 +67,7 @@ def names_of_volumes(volumes: list[VolumeEntry]) -> Names:
 
 def volumes_with_tokens(pod: Pod) -> list[VolumeEntry]:
     """Return the pod's volumes that hold a token."""
-    return [one for one in pod.spec.volumes or () if names_of_volumes([one]).tokens]
+    return [one for _, one in mounted_volumes(pod.spec) if names_of_volumes([one]).tokens]
 
 
 def refresh_at(expires_at: float, seconds: int, jitter: float) -> float:

@@ -2,8 +2,8 @@
 
 Upstream: pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, convertToAPIContainerStatuses), pkg/kubelet/status
 (TerminatePod, normalizeStatus), pkg/kubelet/prober (started, ready). Written here: everything that a stock node writes
-for a pod without resize. Left out: `user` (the engine's default user is not known to the cloud's line), pod-level
-`resources` and `allocatedResources` (for a resize that this node does not declare), `allocatedResourcesStatus`.
+for a pod without resize. Left out: `user` (the engine's default user is not known to the cloud's line),
+`allocatedResourcesStatus`.
 
 A pod that has no instance is shown through a made-up one: `not_begun`, `refused`, `remembered`.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from provider.model.errors import Rejection
 from provider.model.ids import InstanceId, PodUid
 from provider.model.instance import (
     TERMINAL,
@@ -25,15 +26,16 @@ from provider.model.instance import (
     Instance,
     InstancePhase,
 )
+from provider.model.quantity import bytes_text, cpu_text
 from provider.model.timestamps import EPOCH, rfc3339, seconds_of
 from provider.pods.conditions import conditions
-from provider.translate.sizing import is_sidecar, qos_class
+from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, qos_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provider.model.ids import ZoneId
-    from provider.model.pod import Container, Pod
+    from provider.model.pod import Container, Pod, PodSpec
     from provider.model.pod_status import ContainerStatusEntry, PodStatus, StateEntry
 
 Json = dict[str, Any]
@@ -90,7 +92,21 @@ def pod_status(pod: Pod, instance: Instance, *, before: PodStatus, host_ips: Seq
         status |= {"hostIP": host_ips[0], "hostIPs": [{"ip": ip} for ip in host_ips]}
     if instance.address is not None and instance.sandbox_ready_at is not None:
         status |= {"podIP": instance.address, "podIPs": [{"ip": instance.address}]}
-    return status | _container_statuses(pod, instance, ended=ended)
+    return status | _pod_resources(pod.spec) | _container_statuses(pod, instance, ended=ended)
+
+
+def _pod_resources(spec: PodSpec) -> Json:
+    """Return the whole pod's resources, as a kubelet with InPlacePodLevelResourcesVerticalScaling (1.36) tells them."""
+    try:
+        requests, limits = _quantities(pod_requests(spec)), _quantities(pod_limits(spec))
+    except Rejection:  # the pod is refused for just that, and nothing is allocated
+        return {}
+    resources = {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+    return {"resources": resources} | ({"allocatedResources": requests} if requests else {})
+
+
+def _quantities(sizes: Mapping[str, int]) -> dict[str, str]:
+    return {name: cpu_text(size) if name == "cpu" else bytes_text(size) for name, size in sorted(sizes.items())}
 
 
 def not_begun(

@@ -19,6 +19,8 @@ OWNED = (
     "podIP",
     "startTime",
     "qosClass",
+    "resources",
+    "allocatedResources",
     "containerStatuses",
     "initContainerStatuses",
 )

@@ -24,7 +24,7 @@ from provider.translate.environment import environment
 from provider.translate.handlers import hook, probe, restart_rules
 from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
-from provider.translate.volumes import volume
+from provider.translate.volumes import mounted_volumes, volume
 
 if TYPE_CHECKING:
     from provider.model.pod import Container, Mount, Pod
@@ -67,7 +67,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         memory=size.get("memory", 0),
         ephemeral_storage=size.get("ephemeral-storage", 0),
         vswitches=placement.vswitches,
-        volumes=tuple(volume(pod, one, references, f"spec.volumes[{i}]") for i, one in enumerate(spec.volumes or ())),
+        volumes=tuple(volume(pod, one, references, f"spec.volumes[{i}]") for i, one in mounted_volumes(spec)),
         hostname=hostname,
         domain=domain,
         fqdn=_is_fqdn(pod, hostname, domain),

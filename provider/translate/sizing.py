@@ -41,20 +41,36 @@ def requests_and_limits(resources: Resources | None, path: str) -> tuple[Sizes, 
 
 def pod_requests(spec: PodSpec) -> Sizes:
     """Return max(apps + sidecars, each init container + the sidecars started before it) + overhead, per resource."""
+    return _sum(_aggregated(spec, limits=False), sizes(spec.overhead, "spec.overhead"))
+
+
+def pod_limits(spec: PodSpec) -> Sizes:
+    """Return the same of limits; the overhead counts only where there is a limit (upstream's PodLimits)."""
+    limits = _aggregated(spec, limits=True)
+    overhead = sizes(spec.overhead, "spec.overhead")
+    return {name: amount + (overhead.get(name, 0) if amount else 0) for name, amount in limits.items()}
+
+
+def _aggregated(spec: PodSpec, *, limits: bool) -> Sizes:
     total: Sizes = {}
     for index, container in enumerate(spec.containers):
-        total = _sum(total, requests_and_limits(container.resources, f"spec.containers[{index}]")[0])
+        total = _sum(total, _either(container.resources, f"spec.containers[{index}]", limits=limits))
     sidecars: Sizes = {}
     peak: Sizes = {}
     for index, container in enumerate(spec.init_containers or ()):
-        asked = requests_and_limits(container.resources, f"spec.initContainers[{index}]")[0]
+        asked = requests_and_limits(container.resources, f"spec.initContainers[{index}]")[limits]
         if is_sidecar(container):
             sidecars = _sum(sidecars, asked)
             asked = sidecars
         else:
             asked = _sum(sidecars, asked)
         peak = _max(peak, asked)
-    return _sum(_max(_sum(total, sidecars), peak), sizes(spec.overhead, "spec.overhead"))
+    return _max(_sum(total, sidecars), peak)
+
+
+def _either(resources: Resources | None, path: str, *, limits: bool) -> Sizes:
+    requested, limited = requests_and_limits(resources, path)
+    return limited if limits else requested
 
 
 def is_sidecar(container: Container) -> bool:

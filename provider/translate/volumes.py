@@ -10,7 +10,7 @@ from provider.model.quantity import QuantityError, whole
 from provider.translate.downward import ADDRESS_PATHS, field_value, resource_value
 
 if TYPE_CHECKING:
-    from provider.model.pod import DownwardSource, EmptyDirSource, KeyToPath, Pod, Projection, VolumeEntry
+    from provider.model.pod import DownwardSource, EmptyDirSource, KeyToPath, Pod, PodSpec, Projection, VolumeEntry
     from provider.translate.references import References
 
 DEFAULT_MODE = 0o644
@@ -34,6 +34,16 @@ def volume(pod: Pod, entry: VolumeEntry, references: References, path: str) -> V
         return _empty_dir(entry.name, entry.empty_dir, path)
     # a later source of a projected volume wins a path
     return FilesVolume(entry.name, tuple({file.path: file for file in files}.values()))
+
+
+def mounted_volumes(spec: PodSpec) -> list[tuple[int, VolumeEntry]]:
+    """Return the volumes that a container mounts, with their index; the kubelet does not look at the others.
+
+    Upstream: pkg/kubelet/volumemanager/populator, pkg/volume/util GetPodVolumeNames.
+    """
+    containers = (*(spec.init_containers or ()), *spec.containers)
+    names = {one.name for container in containers for one in container.volume_mounts or ()}
+    return [(index, one) for index, one in enumerate(spec.volumes or ()) if one.name in names]
 
 
 def shows_metadata(entry: VolumeEntry) -> bool:

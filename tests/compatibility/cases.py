@@ -42,6 +42,11 @@ def ended(pod: Json) -> bool:
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
+def ended_or_refused(pod: Json) -> bool:
+    """Whether the pod has ended, or its container cannot be made."""
+    return ended(pod) or waits("CreateContainerError")(pod)
+
+
 def ready(pod: Json) -> bool:
     """Whether the pod is Ready."""
     return _condition(pod, "Ready") == "True"
@@ -134,6 +139,7 @@ def resource_env(**resources: str) -> list[Json]:
 _MARKED = "test -e /marks/seen && exit 0; touch /marks/seen; exit 1"
 _MARKS: Json = {"volumes": [{"name": "marks", "emptyDir": {}}]}
 _MARKS_MOUNT = {"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]}
+_MOUNT = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
 _SIDECAR = {"restartPolicy": "Always"}
 _TELL = "echo -n $NAME $NAMESPACE ${IP:+address} ${HOST:+address} $CPU $MEMORY > /dev/termination-log"
 _SMALL = {"cpu": "100m", "memory": "32Mi"}
@@ -142,21 +148,21 @@ CASES: tuple[Case, ...] = (
     # ---- ends
     Case("exit-zero", "a container ends with 0", pod(shell("exit 0")), ended),
     Case("exit-three", "a container ends with 3", pod(shell("exit 3")), ended),
-    Case("killed-itself", "a container is ended by SIGKILL", pod(shell("kill -9 $$; sleep 9")), ended),
+    Case("exit-137", "a container ends as one that SIGKILL ended", pod(shell("exit 137")), ended),
     Case("two-one-fails", "one of two containers fails", pod(shell("exit 0"), shell("exit 2", "second")), ended),
     Case("two-one-ended", "one of two containers has ended", pod(shell("exit 0"), shell("sleep 3600", "second")), one_ended),
     Case("no-such-program", "the program is not in the image",
          pod({"name": "main", "image": IMAGE, "command": ["/no/such"]}), ended),
     Case("no-such-directory", "the working directory is a file",
-         pod(shell("true", workingDir="/bin/busybox")), ended),
+         pod(shell("true", workingDir="/bin/busybox")), ended_or_refused),
     # ---- restarts
     Case("runs", "a container runs", pod(shell("sleep 3600"), restart="Always"), running),
     Case("on-failure", "a failed container is started again, and succeeds",
          pod(shell(_MARKED, **_MARKS_MOUNT), restart="OnFailure", **_MARKS), ended),
     Case("crash-loop", "a container that fails is held back", pod(shell("exit 1"), restart="Always"),
-         waits("CrashLoopBackOff", 1)),
+         waits("CrashLoopBackOff", 1), settles=False),
     Case("complete-loop", "a container that ends well is held back too", pod(shell("exit 0"), restart="Always"),
-         waits("CrashLoopBackOff", 1)),
+         waits("CrashLoopBackOff", 1), settles=False),
     # ---- what is missing
     Case("image-bad-registry", "the image's registry does not exist",
          pod({"name": "main", "image": "registry.invalid/nothing:1", "command": SLEEP}), waits("ImagePullBackOff")),
@@ -168,9 +174,11 @@ CASES: tuple[Case, ...] = (
     Case("no-secret-key", "a variable's Secret has no such key",
          pod(shell("true", env=env_from("secret", "present", "nothing"))), waits("CreateContainerConfigError")),
     Case("no-config-volume", "a volume's ConfigMap is missing",
-         pod(shell("true"), volumes=[{"name": "v", "configMap": {"name": "nothing"}}]), pending),
+         pod(shell("true", **_MOUNT), volumes=[{"name": "v", "configMap": {"name": "nothing"}}]), pending),
+    Case("unused-volume", "the ConfigMap of a volume that no container mounts is missing",
+         pod(shell("true"), volumes=[{"name": "v", "configMap": {"name": "nothing"}}]), ended),
     Case("optional-config", "an optional ConfigMap is missing",
-         pod(shell("true"), volumes=[{"name": "v", "configMap": {"name": "nothing", "optional": True}}]), ended),
+         pod(shell("true", **_MOUNT), volumes=[{"name": "v", "configMap": {"name": "nothing", "optional": True}}]), ended),
     Case("not-root", "root's image must not run as root",
          pod(shell("true", securityContext={"runAsNonRoot": True})), waits("CreateContainerConfigError")),
     # ---- init containers and sidecars
@@ -180,7 +188,7 @@ CASES: tuple[Case, ...] = (
          pod(shell("exit 0"), initContainers=[shell("exit 4", "first"), shell("exit 0", "then")]), ended),
     Case("init-loops", "an init container that fails is held back",
          pod(shell("exit 0"), initContainers=[shell("exit 4", "first")], restart="Always"),
-         waits("CrashLoopBackOff", 1, "initContainerStatuses")),
+         waits("CrashLoopBackOff", 1, "initContainerStatuses"), settles=False),
     Case("init-runs", "an init container runs",
          pod(shell("exit 0"), initContainers=[shell("sleep 3600", "first"), shell("exit 0", "then")]), init_runs),
     Case("sidecar-runs", "a sidecar beside a container",

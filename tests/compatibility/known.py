@@ -19,14 +19,65 @@ class Known:
     cases: str
     fields: str
     reason: str
+    stock: str = "(?s:.*)"
+    """A pattern of what the stock node tells."""
 
 
-KNOWN: tuple[Known, ...] = ()
+_REFERS = "no-config-map|no-secret-key"
+_NO_SANDBOX = r"conditions\[PodReadyToStartContainers\]\..*|podIPs?(\[0\]\.ip)?|startTime"
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        ".*",
+        r"resources(\.limits\.memory)?",
+        "The stock kubelet reads the pod's cgroup back while it runs; on cgroup v1 no limit is a number.",
+        stock=r"9007199254740988Ki|\(absent\)",
+    ),
+    Known(
+        "no-such-program|no-such-directory|image-bad-registry",
+        r".*\.message",
+        "The container runtime's own words: containerd's there, Docker's here.",
+    ),
+    Known(
+        "no-such-directory",
+        ".*",
+        "Docker refuses the container when it is made, containerd when it is started: CreateContainerError, which is "
+        "tried again, instead of StartError. (A kubelet on Docker says so too.)",
+    ),
+    Known(
+        _REFERS,
+        _NO_SANDBOX,
+        "An instance is asked for when all that its containers refer to is there: until then it has neither sandbox "
+        "nor address, and costs nothing.",
+    ),
+    Known(
+        "no-config-volume",
+        "startTime",
+        "The start is that of the instance, which is asked for when all that its volumes refer to is there.",
+    ),
+    Known(
+        "too-big",
+        r"conditions\[.*|containerStatuses\[.*|hostIPs?(\[0\]\.ip)?|(allocatedR|r)esources.*|startTime",
+        "A refused pod's containers are told as ended: controllers that look for them would wait for ever "
+        "(argo-workflows#3879).",
+    ),
+    Known("too-big", "message", "The numbers are each node's own."),
+    Known(
+        "wrong-node",
+        ".*",
+        "Not checked: only a pod that names its node itself, past the scheduler, comes to a node that it does not "
+        "select.",
+    ),
+)
 
 
 def why(case: str, difference: Difference) -> str:
     """Return the reason of a difference; empty when there is none, so that it is a defect."""
     for each in KNOWN:
-        if re.fullmatch(each.cases, case) and re.fullmatch(each.fields, difference.path):
+        if (
+            re.fullmatch(each.cases, case)
+            and re.fullmatch(each.fields, difference.path)
+            and re.fullmatch(each.stock, difference.stock)
+        ):
             return each.reason
     return ""

@@ -75,8 +75,10 @@ class World:
             self._task = None
 
     async def pod(self, name: str = "p", **fields: Any) -> str:
-        """Create a pod bound to the node; return its UID."""
-        spec = {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}], **fields.pop("spec", {})}
+        """Create a pod bound to the node, which mounts all its volumes; return its UID."""
+        own = fields.pop("spec", {})
+        mounts = [{"name": one["name"], "mountPath": f"/{one['name']}"} for one in own.get("volumes") or ()]
+        spec = {"nodeName": NODE, "containers": [{"name": "c", "image": "i", "volumeMounts": mounts}], **own}
         made = await self.api.create(
             PODS, {"metadata": {"name": name, **fields.pop("metadata", {})}, "spec": spec, **fields}
         )

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from provider.model.quantity import QuantityError, divided, milli, whole
+from provider.model.quantity import QuantityError, bytes_text, cpu_text, divided, milli, whole
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,14 @@ def test_what_is_no_quantity_is_told(text: str) -> None:
 def test_division_rounds_up_and_zero_divisor_is_one() -> None:
     assert divided(Fraction(1500, 1000), "0") == 2
     assert divided(Fraction(1500, 1000), "1m") == 1500
+
+
+@pytest.mark.parametrize(("cores", "text"), [(0, "0"), (100, "100m"), (1500, "1500m"), (2000, "2")])
+def test_cpu_is_written_as_the_api_server_does(cores: int, text: str) -> None:
+    assert cpu_text(cores) == text
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1000", "32Mi", "1536Mi", "2G", "100M", "3k", "125Mi", "1Ki", "5Gi", "7Ei"])
+def test_bytes_are_written_with_the_largest_suffix(text: str) -> None:
+    wanted = {"1000": "1k"}.get(text, text)
+    assert bytes_text(whole(text)) == wanted

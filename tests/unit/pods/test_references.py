@@ -22,7 +22,8 @@ TOKEN = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}
 
 
 def pod(**spec: Any) -> Pod:
-    containers = [{"name": "c", "image": "i", **spec.pop("container", {})}]
+    mounts = [{"name": one["name"], "mountPath": "/m"} for one in spec.get("volumes") or ()]
+    containers = [{"name": "c", "image": "i", "volumeMounts": mounts, **spec.pop("container", {})}]
     meta = {"name": "p", "namespace": "n", "uid": "u"}
     return pod_from_json({"metadata": meta, "spec": {"containers": containers, "serviceAccountName": "robot", **spec}})
 
@@ -133,3 +134,12 @@ async def test_a_missing_account_is_told_and_other_failures_raise() -> None:
     api.fail("create", "/token", KubeError(403, "Forbidden", "no relationship found"))
     with pytest.raises(KubeError, match="token of serviceaccount robot: no relationship found"):
         await fetch(one, names_of(one), api, References(), Random(1))
+
+
+def test_a_volume_that_no_container_mounts_is_not_looked_at() -> None:
+    volumes = [{"name": "a", "configMap": {"name": "m"}}, {"name": "b", "secret": {"secretName": "s"}}]
+    one = pod(container={"volumeMounts": []}, volumes=volumes)
+    assert names_of(one) == Names()
+    mounted_by_init = [{"name": "i", "volumeMounts": [{"name": "b", "mountPath": "/m"}]}]
+    one = pod(container={"volumeMounts": []}, volumes=volumes, initContainers=mounted_by_init)
+    assert names_of(one) == Names(secrets=("s",))

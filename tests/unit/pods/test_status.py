@@ -86,6 +86,7 @@ def test_a_running_pod_in_full() -> None:
         "observedGeneration": 2,
         "phase": "Running",
         "qosClass": "BestEffort",
+        "resources": {},
         "startTime": "1970-01-01T00:00:10Z",
         "hostIP": "192.0.2.1",
         "hostIPs": [{"ip": "192.0.2.1"}],
@@ -344,3 +345,28 @@ def test_whether_a_pod_has_begun(state: dict[str, Any], expected: bool) -> None:
         for group in ("containerStatuses", "initContainerStatuses"):
             assert has_begun(pod(status={group: [{"name": "a", key: state}]}).status) is expected
     assert has_begun(pod(status={"phase": "Running"}).status)
+
+
+def test_the_whole_pods_resources_are_told() -> None:
+    one = pod(
+        containers=[
+            {"name": "b", "image": "ib", "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}}},
+            {"name": "a", "image": "ia", "resources": {"requests": {"cpu": "1900m"}}},
+        ]
+    )
+    status = write(one, instance(*both(RUNS)))
+    assert status["allocatedResources"] == {"cpu": "2", "memory": "32Mi"}
+    assert status["resources"] == {
+        "requests": {"cpu": "2", "memory": "32Mi"},
+        "limits": {"cpu": "100m", "memory": "32Mi"},
+    }
+
+
+def test_a_pod_that_is_refused_for_its_resources_is_told_of_without_them() -> None:
+    one = pod(
+        containers=[{"name": "b", "image": "ib", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+        status={"qosClass": "BestEffort"},
+    )  # the API server's word
+    status = write(one, refused(one, ZONE, "UnsupportedPodSpec", "no GPU", 1))
+    assert (status["phase"], status["reason"]) == ("Failed", "UnsupportedPodSpec")
+    assert "resources" not in status

@@ -4,7 +4,7 @@ import pytest
 
 from provider.model.errors import Rejection
 from provider.model.pod import Container, PodSpec, Resources
-from provider.translate.sizing import pod_requests, qos_class
+from provider.translate.sizing import pod_limits, pod_requests, qos_class
 
 
 def box(cpu: str, *, sidecar: bool = False) -> Container:
@@ -54,3 +54,17 @@ def test_a_gpu_is_refused_by_path() -> None:
     with pytest.raises(Rejection) as refused:
         pod_requests(PodSpec(containers=[Container(name="c", resources=Resources(limits={"nvidia.com/gpu": "1"}))]))
     assert refused.value.field == "spec.containers[0].resources.limits.nvidia.com/gpu"
+
+
+def test_pod_limits_follow_upstream() -> None:
+    def limited(memory: str, *, sidecar: bool = False) -> Container:
+        restart = "Always" if sidecar else None
+        return Container(name="c", restart_policy=restart, resources=Resources(limits={"memory": memory}))
+
+    spec = PodSpec(
+        containers=[limited("1Ki"), Container(name="d")],
+        init_containers=[limited("1Ki", sidecar=True), limited("4Ki")],
+        overhead={"memory": "1", "cpu": "1"},
+    )
+    assert pod_limits(spec) == {"memory": 5 * 1024 + 1}
+    assert pod_limits(PodSpec(containers=[box("1")])) == {}
