@@ -48,6 +48,14 @@ Config = Annotated[
 ]
 
 
+Foreground = Annotated[
+    bool,
+    typer.Option(
+        "--foreground", help="Become the provider in place of starting it, as in a container; --cluster current only."
+    ),
+]
+
+
 @app.command()
 def up(
     cluster: ClusterKind = ClusterKind.LOCAL,
@@ -56,11 +64,21 @@ def up(
     with_stock_node: Annotated[
         bool, typer.Option("--with-stock-node", help="Add a stock kubelet with containerd to the local cluster.")
     ] = False,
+    foreground: Foreground = False,
 ) -> None:
     """Bring up virtual nodes, with a local cluster and Argo Workflows, or in the cluster of the current context."""
     from provider.cluster.steps import Steps
 
     installation = _installation(name)
+    if foreground:
+        if cluster is not ClusterKind.CURRENT or with_stock_node:
+            raise typer.BadParameter("only with --cluster current", param_hint="--foreground")
+        from provider.cluster.joined import join_cluster
+        from provider.cluster.provider_daemon import provider_command
+
+        asyncio.run(join_cluster(installation, Steps(), config=config, start=False))
+        argv, environment = provider_command(installation)
+        os.execve(argv[0], argv, environment)  # noqa: S606 - the provider takes this process's place
     if cluster is ClusterKind.CURRENT:
         if with_stock_node:
             raise typer.BadParameter("a stock node joins the local cluster only: leave --cluster current out")

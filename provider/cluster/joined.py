@@ -42,10 +42,13 @@ if TYPE_CHECKING:
 __all__ = ["docker_network_of", "join_cluster", "missing_permissions"]
 
 
-async def join_cluster(installation: Installation, steps: Steps, *, config: Path | None = None) -> tuple[str, ...]:
+async def join_cluster(
+    installation: Installation, steps: Steps, *, config: Path | None = None, start: bool = True
+) -> tuple[str, ...]:
     """Join, and return the names of the nodes; what this call made is undone when a step fails.
 
-    ConfigError for a bad configuration, SetupError when a step fails.
+    Without `start` all is made ready for a provider that the caller runs itself (`provider_command`). ConfigError for a
+    bad configuration, SetupError when a step fails.
     """
     chosen, given = given_config(config, installation.name)
     with exclusive(cache_root(), f"up-{installation.name}", steps.note):
@@ -64,7 +67,10 @@ async def join_cluster(installation: Installation, steps: Steps, *, config: Path
             with steps.step(f"look whether you may do what is needed in {connection.context} ({connection.server})"):
                 await _preflight(api, installation, chosen)
             async with undoing_up(installation, steps):
-                return await _join(installation, steps, chosen, given, api, record)
+                names = await _join(installation, steps, chosen, given, api, record)
+                if start:
+                    await _start(installation, steps, api, names)
+            return names
         finally:
             await api.close()
 
@@ -159,6 +165,8 @@ async def _join(
         report(", ".join([*told, f"network {network or blocks.cluster}"]))
         defaults: Json = {"runtime": {"docker": {"network": network}}} if network else {}
         changed = write_config(installation, config_text(installation, chosen, given, defaults, blocks.zones))
+    if changed:
+        await installation.provider.stop(clock)
     config = load(installation.provider_config)
     with steps.step("give the provider its role and credential"):
         token = await grant_access(api, installation.name, clock)
@@ -167,13 +175,13 @@ async def _join(
         user = {"token": token}
         write_private(installation.provider_kubeconfig, api.connection.kubeconfig(installation.name, user, ca_file))
         await _tolerations(api, config, steps)
-    names = tuple(node_name(zone) for zone in config.zones)
+    return tuple(node_name(zone) for zone in config.zones)
+
+
+async def _start(installation: Installation, steps: Steps, api: HttpKubeApi, names: tuple[str, ...]) -> None:
     with steps.step(f"start the provider, wait for {len(names)} nodes") as report:
-        if changed:
-            await installation.provider.stop(clock)
         start_provider(installation)
         await wait_for_nodes(installation, api, names, report)
-    return names
 
 
 async def _cluster_ranges(api: HttpKubeApi) -> list[tuple[str, str]]:

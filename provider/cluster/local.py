@@ -279,6 +279,7 @@ def _apiserver(ports: dict[str, int], credentials: _Credentials, advertise: str)
             "tls-private-key-file": credentials.server.key,
             "client-ca-file": credentials.ca.certificate,
             "authorization-mode": "Node,RBAC",
+            "allow-privileged": "true",  # as kubeadm and kind have it
             "enable-admission-plugins": "NodeRestriction",
             "kubelet-client-certificate": credentials.kubelet_client.certificate,
             "kubelet-client-key": credentials.kubelet_client.key,

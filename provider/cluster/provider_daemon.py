@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from provider.cluster.installation import Installation
     from provider.kube.client import Json, KubeApi
 
-__all__ = ["is_ready", "start_provider", "wait_for_nodes"]
+__all__ = ["is_ready", "provider_command", "start_provider", "wait_for_nodes"]
 
 _READY_SECONDS = 120.0
 _LOOK_SECONDS = 0.3
 
 
-def start_provider(installation: Installation) -> bool:
-    """Start the daemon unless it runs; return whether it was started."""
+def provider_command(installation: Installation) -> tuple[list[str], dict[str, str]]:
+    """Return argv and environment of the daemon."""
     argv, environment = python_module("provider.cli.main", "run", "--config", str(installation.provider_config))
     environment["KUBECONFIG"] = str(installation.provider_kubeconfig)
-    return installation.provider.start(argv, environment)
+    return argv, environment
+
+
+def start_provider(installation: Installation) -> bool:
+    """Start the daemon unless it runs; return whether it was started."""
+    return installation.provider.start(*provider_command(installation))
 
 
 async def wait_for_nodes(

@@ -157,6 +157,7 @@ async def _make(steps: Steps) -> None:
     with steps.step("find a Docker engine, or install and start one") as report:
         await ensure_engine(cache_root() / "engine", SystemClock(), report)
     with steps.step(f"build {PROVIDER_IMAGE}, or find it in the engine") as report, closing(open_engine()) as client:
+        ensure_own_images(client, cache_root(), report)  # they cannot be made from inside a container
         built = ensure_provider_image(client, cache_root(), report)
         report("built" if built else "it is there, made from these sources")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from provider.clock import SystemClock
 from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.host_mounts import mounts_below, unmount
 from provider.cloud.runtime.docker_engine.removal import remove_installation
 from provider.cluster.down import take_down
 from provider.cluster.engine import open_engine
-from provider.cluster.installation import Installation
+from provider.cluster.installation import Installation, Record
 from provider.cluster.steps import Steps
 from tests.support.names import run_of
 
@@ -27,7 +28,12 @@ def sweep() -> list[str]:
     """Remove installations, containers and networks of ended runs, and return the runs' names."""
     states = {name: path for path in STATES.glob("zl-zt-*") if (name := ended(path.name.removeprefix("zl-")))}
     for name, path in states.items():
-        asyncio.run(take_down(Installation(name, path / "state", SystemClock()), Steps()))
+        installation = Installation(name, path / "state", SystemClock())
+        if installation.record() is not None:
+            installation.write_record(Record("local"))  # a cluster that it joined was the run's own, and is gone
+        asyncio.run(take_down(installation, Steps()))
+        for mount in mounts_below(path):
+            unmount(mount)
         shutil.rmtree(path)
     return sorted({*states, *asyncio.run(_from_engine())})
 

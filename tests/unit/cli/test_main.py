@@ -53,3 +53,9 @@ def test_the_status_of_nothing_is_told_without_an_error() -> None:
 @pytest.mark.parametrize("name", ["", "../x", "Upper", "a" * 40])
 def test_a_bad_name_is_a_usage_error(name: str) -> None:
     assert CliRunner().invoke(app, ["status", "--name", name]).exit_code == 2
+
+
+def test_a_local_cluster_has_no_foreground() -> None:
+    result = CliRunner().invoke(app, ["up", "--foreground"])
+    assert result.exit_code == 2
+    assert "only with --cluster current" in result.output

@@ -6,6 +6,7 @@ kubelet does it (k8s.io/kubernetes/pkg/kubelet/cm/cgroup_manager_linux.go). Unit
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.docker_engine.cgroups import Hierarchies
 
 _CALL_SECONDS = 30
+_HOST_ROOT = "/proc/1/root"
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _EXISTS = ("already exists", "already loaded", "has a fragment file")
+
+
+def on_host(command: Sequence[str], which: Callable[[str], str | None] = shutil.which) -> Sequence[str]:
+    """Return the command, as it is on the host if this is a container that shares its pids and lacks the program."""
+    return command if which(command[0]) else ["chroot", _HOST_ROOT, *command]
 
 
 def run_command(command: Sequence[str]) -> str:
     """Run a command; OSError with what it said when it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CALL_SECONDS)
+        done = subprocess.run(on_host(command), capture_output=True, text=True, check=False, timeout=_CALL_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{command[0]} did not end within {_CALL_SECONDS} s") from error
     if done.returncode != 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provider.cloud.runtime.docker_engine.cgroups import Hierarchies, Limits
-from provider.cloud.runtime.docker_engine.slices import Slices, run_command
+from provider.cloud.runtime.docker_engine.slices import Slices, on_host, run_command
 from provider.model.ids import PodUid
 
 UID = PodUid("4f1d-77")
@@ -79,6 +79,11 @@ def test_a_slice_is_stopped_only_when_nothing_runs_in_it(tmp_path: Path) -> None
     (child / "cgroup.procs").unlink()
     (child.parent / "cgroup.procs").unlink()
     (child.parent / "cgroup.procs").symlink_to("/dev/null")
+
+
+def test_a_container_without_the_program_runs_the_hosts() -> None:
+    assert on_host(["busctl", "call"], lambda _: None) == ["chroot", "/proc/1/root", "busctl", "call"]
+    assert on_host(["busctl", "call"], lambda name: f"/usr/bin/{name}") == ["busctl", "call"]
 
 
 def test_a_command_that_fails_says_why() -> None:
