@@ -10,6 +10,8 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provider.clock import SystemClock
@@ -22,6 +24,7 @@ from provider.cluster.manifests import wait_for
 from provider.cluster.next_steps import after_up
 from provider.cluster.steps import SetupError, Steps
 from provider.cluster.trouble import pods_of
+from provider.cluster.undo import try_to_undo, undoing
 from provider.kube.client import HttpKubeApi, KubeError
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from provider.cluster.local_up import Running
     from provider.kube.client import Json, KubeApi
 
-__all__ = ["pods_by_zone", "run_demo", "submit", "wait_for_workflow"]
+__all__ = ["pods_by_zone", "run_demo", "run_workflow", "submit", "wait_for_workflow"]
 
 EXAMPLE = "loops-sequence.yaml"
 """25 pods at once: a step with five loops of upstream's withSequence."""
@@ -48,13 +51,9 @@ async def run_demo(installation: Installation, steps: Steps, *, target: Path | N
     """Run the demo; return what is to be shown at its end. SetupError when a step fails."""
     fresh = installation.record() is None
     running = await up_local(installation, steps, user_kubeconfig=target)
-    try:
+    undone = undoing(installation, steps, partial(take_down, installation, steps)) if fresh else nullcontext()
+    async with undone:
         shown = await _run_example(installation, running, steps)
-    except BaseException:
-        if fresh:
-            steps.note("The demo failed: what it brought up is taken down again")
-            await take_down(installation, steps)
-        raise
     return f"{shown}\n\n{after_up(installation, running)}"
 
 
@@ -62,16 +61,7 @@ async def _run_example(installation: Installation, running: Running, steps: Step
     api = await HttpKubeApi.from_kubeconfig(str(installation.local.kubeconfig))
     try:
         with steps.step(f"run upstream's example {EXAMPLE}, 25 pods at once") as report:
-            await _remove_earlier(api)
-            file = running.binaries.argo_module / "examples" / EXAMPLE
-            started = installation.clock.now()
-            name = submit(installation, running, file, {_LABEL: "true"})
-            try:
-                await wait_for_workflow(installation, api, name, report)
-            except BaseException:
-                await api.delete(f"{WORKFLOWS}/{name}")
-                raise
-            report(f"{name} Succeeded after {installation.clock.now() - started:.0f} s")
+            name = await run_workflow(installation, running, api, steps, report)
         pods = await api.list(
             f"/api/v1/namespaces/{NAMESPACE}/pods", {"labelSelector": f"workflows.argoproj.io/workflow={name}"}
         )
@@ -94,6 +84,23 @@ async def _run_example(installation: Installation, running: Running, steps: Step
         await api.close()
     zones = ", ".join(f"{count} in {zone}" for zone, count in pods_by_zone(pods["items"], nodes["items"]).items())
     return f"$ kubectl get nodes,pods -A -o wide\n{listing}\n{name}: its {len(pods['items'])} pods ran {zones}."
+
+
+async def run_workflow(
+    installation: Installation, running: Running, api: KubeApi, steps: Steps, report: Callable[[str], None]
+) -> str:
+    """Run the example to its end, and return the workflow's name. SetupError when it fails; it is removed then."""
+    await _remove_earlier(api)
+    file = running.binaries.argo_module / "examples" / EXAMPLE
+    started = installation.clock.now()
+    name = submit(installation, running, file, {_LABEL: "true"})
+    try:
+        await wait_for_workflow(installation, api, name, report)
+    except BaseException:
+        await try_to_undo(installation, steps, partial(api.delete, f"{WORKFLOWS}/{name}"))
+        raise
+    report(f"{name} Succeeded after {installation.clock.now() - started:.0f} s")
+    return name
 
 
 def submit(installation: Installation, running: Running, file: Path, labels: dict[str, str]) -> str:
@@ -130,7 +137,7 @@ async def wait_for_workflow(installation: Installation, api: KubeApi, name: str,
         raise SetupError(
             f"the workflow {name} is {phase} {message}".strip(),
             await pods_of(api, NAMESPACE, f"workflows.argoproj.io/workflow={name}"),
-            f"read {installation.provider.log}; see: zonelet status, argo get {name}",
+            f"read {installation.provider.log}",
         )
 
 

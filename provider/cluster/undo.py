@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provider.cluster.installation import Installation
     from provider.cluster.steps import Steps
 
-__all__ = ["undoing", "undoing_up"]
+__all__ = ["try_to_undo", "undoing", "undoing_up"]
 
 _PROCESSES = (*COMPONENTS, "provider", *PROCESSES)
 """in the order of their start"""
@@ -56,23 +56,30 @@ async def undoing(installation: Installation, steps: Steps, undo: Callable[[], A
         yield
     except BaseException as error:
         logs = cache_root() / "logs" / f"up-{installation.name}"
-        try:
-            kept = installation.keep_logs(logs)
-            steps.note("It failed: what was made is undone" + (f"; the logs are kept in {logs}" if kept else ""))
-            await undo()
-        except Exception as left:  # noqa: BLE001 - it is told, and `error` must not be lost
-            steps.note(_told(installation, left))
+
+        async def keep_logs() -> None:
+            if installation.keep_logs(logs):
+                steps.note(f"The logs are kept in {logs}")
+
+        steps.note("It failed: what was made is undone")
+        await try_to_undo(installation, steps, keep_logs)
+        await try_to_undo(installation, steps, undo)
         if isinstance(error, BuildError) and str(installation.state / "run") in error.next_step:
             advice = error.next_step.replace(str(installation.state / "run"), str(logs))
             raise SetupError(error.what, error.why, advice, error.log) from error
         raise
 
 
-def _told(installation: Installation, left: Exception) -> str:
-    if not isinstance(left, BuildError):
-        why = f"{type(left).__name__}: {left}"
-        left = SetupError("not all could be undone", why, f"run: zonelet down --name {installation.name}")
-    return f"Not undone: {left.what}\n  why:  {left.why}\n  next: {left.next_step}"
+async def try_to_undo(installation: Installation, steps: Steps, undo: Callable[[], Awaitable[object]]) -> None:
+    """Call `undo` while a failure is on its way: an error of it is told, never raised."""
+    try:
+        await undo()
+    except Exception as error:  # noqa: BLE001 - told, and the failure must not be lost
+        left = error
+        if not isinstance(left, BuildError):
+            why = f"{type(error).__name__}: {error}"
+            left = SetupError("not all could be undone", why, f"run: zonelet down --name {installation.name}")
+        steps.note(f"Not undone: {left.what}\n  why:  {left.why}\n  next: {left.next_step}")
 
 
 def _running(installation: Installation) -> frozenset[str]:

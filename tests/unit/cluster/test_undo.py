@@ -114,6 +114,22 @@ async def test_the_advice_names_the_logs_that_are_kept(
     assert not installation.state.exists()
 
 
+async def test_logs_that_cannot_be_kept_keep_nothing_from_being_undone(
+    installation: Installation, console: Console, tmp_path: Path
+) -> None:
+    installation.provider.directory.mkdir(parents=True)
+    installation.provider.log.touch()
+    (tmp_path / "cache").touch()  # no directory
+
+    async def undo() -> None:
+        installation.remove_files()
+
+    with pytest.raises(KeyboardInterrupt):
+        await failing(undoing(installation, Steps(console), undo), KeyboardInterrupt())
+    assert "NotADirectoryError" in told(console)
+    assert not installation.state.exists()
+
+
 async def test_processes_that_ran_before_go_on(installation: Installation, console: Console) -> None:
     installation.write_record(Record("local"))
     etcd = installation.local._process("etcd")
