@@ -23,8 +23,8 @@ from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kube.client import HttpKubeApi
 from provider.model.errors import CloudError
 from provider.model.ids import ZoneId
-from provider.node.agent import kubelet_version
 from provider.node.api_server_redirect import ApiServerRedirect
+from provider.node.version import kubelet_version
 from provider.pods.services import ServiceCatalogue
 from provider.rpc.server import serve
 from provider.supervision import keep_running

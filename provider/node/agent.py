@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from msgspec.structs import replace
 
-from provider.kube.client import KubeApi, KubeError
+from provider.kube.client import KubeApi, KubeError, PatchKind
 from provider.kube.reflector import Reflector
 from provider.model.capacity import BackendHealth, EngineInfo, ZoneStatus
 from provider.model.errors import CloudError
@@ -24,7 +24,6 @@ from provider.node.changes import own_patch, privileged_patch, status_patch, who
 from provider.node.events import NodeEvents
 from provider.node.heartbeat import Heartbeat
 from provider.node.shape import (
-    VERSION_MARK,
     NodeFacts,
     node_conditions,
     node_name,
@@ -57,6 +56,8 @@ SPACING_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 """A cloud that has not answered after this is not healthy."""
 RETRY_SECONDS = 2.0
+OTHER_NODE = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""What a patch of a Node is answered that has gone, or whose name another Node has now (its UID is immutable)."""
 CONFLICTS = 5
 """How often a patch of the taints is tried when others write them at the same time."""
 
@@ -248,8 +249,10 @@ class NodeAgent:
                 await self._synchronize()
                 self._trouble.over()
             except KubeError as error:
+                if self._node is not None and self.taken.is_set():
+                    continue  # it is told, and the watch tells when it is over
                 self._trouble.began(error.code, error=str(error))
-                if error.code == HTTPStatus.NOT_FOUND:
+                if error.code in OTHER_NODE:
                     self._forget()
                 await self._clock.sleep(error.retry_after or RETRY_SECONDS)
                 self._sync.set()
@@ -263,7 +266,7 @@ class NodeAgent:
                 self._say("node.waits", "the cloud has not told what the zone is yet: " + self._health.message)
                 return
             await self._register(facts)
-        if self._is_foreign(self._required()):
+        if self.taken.is_set():
             return
         if facts is not None and not self._reconciled:
             await self._reconcile(facts)
@@ -298,13 +301,13 @@ class NodeAgent:
     async def _reconcile(self, facts: NodeFacts) -> None:
         """Make labels and taints what the configuration says; the rest of both stays as it is."""
         if own := own_patch(self._required(), facts):
-            self._take(await self._node_api.patch(self._path, own, "merge"))
+            await self._patch(self._node_api, self._path, own, "merge")
         for attempt in range(CONFLICTS):
             privileged = privileged_patch(self._required(), facts)
             if privileged is None:
                 return
             try:
-                self._take(await self._provider_api.patch(self._path, privileged, "merge"))
+                await self._patch(self._provider_api, self._path, privileged, "merge")
             except KubeError as error:
                 if error.code == HTTPStatus.FORBIDDEN:
                     raise KubeError(error.code, error.reason, f"{error.message}; {_ROLE_ADVICE}") from error
@@ -322,7 +325,7 @@ class NodeAgent:
         patch = status_patch(current, self._wanted(facts, current, now), heartbeat=due)
         if patch is None:
             return
-        self._take(await self._node_api.patch(f"{self._path}/status", patch, "strategic"))
+        await self._patch(self._node_api, f"{self._path}/status", patch, "strategic")
         self._next_report(changed=not due or self._report_at == 0.0)
         if _ready(current) != (fresh := _ready(patch["status"])):
             await self._tell_ready(fresh)
@@ -367,9 +370,16 @@ class NodeAgent:
         self.owned.set()
         return False
 
+    async def _patch(self, api: KubeApi, path: str, body: Json, kind: PatchKind) -> None:
+        """Patch the Node only if it is the one that is held: another's may have taken its place meanwhile."""
+        metadata = {**body.get("metadata", {}), "uid": self._required()["metadata"]["uid"]}
+        self._take(await api.patch(path, {**body, "metadata": metadata}, kind))
+
     def _required(self) -> Json:
         if self._node is None:  # deleted while it was written to
             raise KubeError(HTTPStatus.NOT_FOUND, "NotFound", f"the Node {self.name} has been deleted meanwhile")
+        if self.taken.is_set():
+            raise KubeError(HTTPStatus.CONFLICT, "NodeTaken", self._told)
         return self._node
 
     def _say(self, event: str, text: str) -> None:
@@ -388,12 +398,3 @@ def _version(node: Json) -> int:
 
 def _ready(status: Json) -> str:
     return next((each["status"] for each in status.get("conditions") or () if each["type"] == "Ready"), "")
-
-
-async def kubelet_version(api: KubeApi, own: str) -> str:
-    """Return what a Node says of its kubelet: the API server's version, whose rules it keeps, and our own.
-
-    `v1.37.2-zonelet-0.1.0`; what a vendor appended to the server's version (`-gke.1014001`, `+k3s1`) is left out.
-    """
-    found = str((await api.get("/version")).get("gitVersion") or "v0.0.0")
-    return f"{found.partition('+')[0].partition('-')[0]}{VERSION_MARK}{own}"

@@ -166,6 +166,9 @@ async def test_a_nodes_addresses_are_replaced_and_its_resources_merged(world: Wo
     status = await patch({"addresses": [*second, replace], "capacity": {"cpu": "8"}})
     assert status["addresses"] == second
     assert status["capacity"] == {"cpu": "8", "example.com/gpu": "1"}
+    other = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000", "labels": {"l": "a"}}, "status": {}}
+    assert await refusal(world.api.patch(f"/api/v1/nodes/{NODE}/status", other, "strategic")) == 422
+    assert await refusal(world.api.patch(f"/api/v1/nodes/{NODE}", other, "merge")) == 422
 
 
 async def test_a_name_can_be_left_to_the_server(world: World) -> None:

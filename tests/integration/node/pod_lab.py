@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from provider.clock import SystemClock
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.kube.client import KubeError
+from provider.model.instance import FilesVolume
 from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
 from provider.pods.executor import NodeContext
@@ -26,12 +27,14 @@ from tests.support.cloud_worlds import ZONE, RuntimeWorld, addresses, local_back
 from tests.support.control_plane import add_namespace, add_node, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from provider.cloud.backend import ElasticBackend
-    from provider.cloud.runtime.base import RunSpec, SeenContainer
+    from provider.cloud.runtime.base import RunSpec, SandboxSpec, SeenContainer
     from provider.kube.client import HttpKubeApi
+    from provider.model.ids import PodUid
+    from provider.model.instance import FileEntry, Volume
 
 Json = dict[str, Any]
 CLOCK = SystemClock()
@@ -39,14 +42,32 @@ HOST_IP = "10.214.0.1"
 
 
 class CountingRuntime(SimulatedRuntime):
-    """`starts` has each attempt of a container that was asked for, and how often."""
+    """`starts` has each attempt of a container that was asked for, and how often.
+
+    `environment` is what the newest attempt of a container was given, `files` what stands in an instance's volumes now.
+    """
 
     def __init__(self) -> None:
         super().__init__(CLOCK)
         self.starts: Counter[tuple[str, str, int]] = Counter()
+        self.environment: dict[tuple[str, str], dict[str, str]] = {}
+        self.files: dict[tuple[str, str], dict[str, FileEntry]] = {}
+        self.volumes: dict[str, tuple[Volume, ...]] = {}
+
+    async def create_sandbox(self, spec: SandboxSpec) -> None:
+        self.volumes[spec.uid] = spec.volumes
+        for volume in spec.volumes:
+            if isinstance(volume, FilesVolume):
+                self.files[spec.uid, volume.name] = {each.path: each for each in volume.files}
+        await super().create_sandbox(spec)
+
+    async def write_files(self, uid: PodUid, volume: str, files: Sequence[FileEntry]) -> None:
+        self.files[uid, volume] = {each.path: each for each in files}
+        await super().write_files(uid, volume, files)
 
     async def start_container(self, spec: RunSpec) -> SeenContainer:
         self.starts[spec.uid, spec.container.name, spec.attempt] += 1
+        self.environment[spec.uid, spec.container.name] = dict(spec.env)
         return await super().start_container(spec)
 
 
@@ -96,13 +117,21 @@ class PodLab:
                 self._task.result()
             self._task = None
 
-    async def pod(self, name: str, *, simulate: dict[str, str] | None = None, node: str = "", **spec: Any) -> Json:
+    async def pod(
+        self,
+        name: str,
+        *,
+        simulate: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
+        node: str = "",
+        **spec: Any,
+    ) -> Json:
         """Create a pod bound to the node; without `duration` it runs until it is deleted."""
         hints = {f"simulate.zonelet.dev/{key}": value for key, value in (simulate or {}).items()}
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "annotations": hints},
+            "metadata": {"name": name, "annotations": hints, "labels": labels or {}},
             "spec": {
                 "nodeName": node or self.node,
                 "restartPolicy": "Never",

@@ -261,7 +261,7 @@ async def test_a_version_that_the_server_has_forgotten_lists_again(
                 proxy.cut()
                 await admin.delete(f"{lab.pods}/old", grace_seconds=0)
                 new = await lab.pod("new")
-                await cluster._process("kube-apiserver").stop(CLOCK)
+                await cluster._process("kube-apiserver").stop(CLOCK, grace=0)
                 await cluster.start(build_all(cache_root(), print), Steps())
                 proxy.restore()
                 await lab.becomes("new", phase("Running"), 60)

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from provider.kube.client import HttpKubeApi, KubeError
 from tests.integration.node.zone_world import ZoneWorld, condition, zone_world
-from tests.support.control_plane import client, until
+from tests.support.control_plane import add_namespace, client, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,6 +178,42 @@ async def test_a_second_start_takes_the_node_and_its_certificates_over(
         assert len(await requests(admin, world.name, "kube-apiserver-client-kubelet")) == 1
 
 
+async def test_a_pod_that_the_scheduler_places_runs(cluster: LocalCluster, admin: HttpKubeApi, tmp_path: Path) -> None:
+    await add_namespace(admin, "placed")
+    async with zone_world(cluster, tmp_path, "node-placed") as world:
+        await whole(admin, world)
+        toleration = {"key": "virtual-kubelet.io/provider", "operator": "Exists"}
+        spec = {"nodeSelector": {"kubernetes.io/hostname": world.name}, "tolerations": [toleration]}
+        await admin.create("/api/v1/namespaces/placed/pods", pod("tolerant", {"duration": "0.5"}, **spec))
+        await admin.create(
+            "/api/v1/namespaces/placed/pods", pod("other", {"duration": "0.5"}, **spec | {"tolerations": []})
+        )
+
+        async def done() -> Json | None:
+            found = await admin.get("/api/v1/namespaces/placed/pods/tolerant")
+            return found if found["status"]["phase"] == "Succeeded" else None
+
+        assert (await until(done))["spec"]["nodeName"] == world.name
+
+        async def kept_away() -> bool:
+            found = await admin.get("/api/v1/namespaces/placed/pods/other")
+            return any(each.get("reason") == "Unschedulable" for each in found["status"].get("conditions", ()))
+
+        assert await until(kept_away)
+
+
+def pod(name: str, simulate: dict[str, str], **spec: Any) -> Json:
+    """A pod of one container that the simulated cloud runs so long."""
+    hints = {f"simulate.zonelet.dev/{key}": value for key, value in simulate.items()}
+    containers = [{"name": "main", "image": "busybox:1.36"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": hints},
+        "spec": {"restartPolicy": "Never", "containers": containers, **spec},
+    }
+
+
 async def test_another_ones_node_is_left_alone(cluster: LocalCluster, admin: HttpKubeApi, tmp_path: Path) -> None:
     body = {
         "apiVersion": "v1",
@@ -186,6 +222,8 @@ async def test_another_ones_node_is_left_alone(cluster: LocalCluster, admin: Htt
         "spec": {"providerID": "aws:///eu-west-1a/i-0abc"},
     }
     theirs = await admin.create("/api/v1/nodes", body)
+    await add_namespace(admin, "theirs")
+    await admin.create("/api/v1/namespaces/theirs/pods", pod("p", {"duration": "0.5"}, nodeName="node-theirs"))
     with structlog.testing.capture_logs() as logs:
         async with zone_world(cluster, tmp_path, "node-theirs") as world:
 
@@ -194,9 +232,16 @@ async def test_another_ones_node_is_left_alone(cluster: LocalCluster, admin: Htt
 
             await until(told)
             assert (await requests(admin, world.name, "kubelet-serving")) == []
+            status = (await admin.get("/api/v1/namespaces/theirs/pods/p"))["status"]
+            assert (status["phase"], "containerStatuses" in status) == ("Pending", False)
             assert await found(admin, f"{LEASES}/node-theirs") is None
             node = await admin.get(world.path)
             assert node["metadata"].get("labels", {}) == theirs["metadata"].get("labels", {})
             assert node["spec"]["providerID"] == "aws:///eu-west-1a/i-0abc"
             await admin.delete(world.path)
             assert (await whole(admin, world))["spec"]["providerID"] == "zonelet://local/node-test/zone-a"
+
+            async def runs() -> bool:
+                return (await admin.get("/api/v1/namespaces/theirs/pods/p"))["status"]["phase"] == "Succeeded"
+
+            assert await until(runs)

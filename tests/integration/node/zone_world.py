@@ -15,7 +15,7 @@ from provider.config.schema import NodeConfig, ProviderConfig, ZoneConfig
 from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kubelet_ports import HostPort
 from provider.model.ids import ZoneId
-from provider.node.agent import kubelet_version
+from provider.node.version import kubelet_version
 from provider.pods.services import ServiceCatalogue
 from provider.zone_node import Shared, ZoneNode
 from tests.support.cloud_worlds import ZONE, local_backend, simulated_world
