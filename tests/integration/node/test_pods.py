@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import aclosing
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -243,6 +245,13 @@ async def test_controllers_that_end_and_begin_all_the_time_run_nothing_twice(lab
     assert dict(lab.runtime.starts) == {(each["metadata"]["uid"], "main", 0): 1 for each in made}
 
 
+async def end_at_once(cluster: LocalCluster, component: str) -> None:
+    pid = cluster.status()[component]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)  # by itself it waits for requests under way
+    await cluster._process(component).stop(CLOCK)
+
+
 async def test_a_version_that_the_server_has_forgotten_lists_again(
     cluster: LocalCluster, admin: HttpKubeApi, tmp_path: Path
 ) -> None:
@@ -261,7 +270,7 @@ async def test_a_version_that_the_server_has_forgotten_lists_again(
                 proxy.cut()
                 await admin.delete(f"{lab.pods}/old", grace_seconds=0)
                 new = await lab.pod("new")
-                await cluster._process("kube-apiserver").stop(CLOCK, grace=0)
+                await end_at_once(cluster, "kube-apiserver")
                 await cluster.start(build_all(cache_root(), print), Steps())
                 proxy.restore()
                 await lab.becomes("new", phase("Running"), 60)
