@@ -6,7 +6,7 @@ Real: the node's controllers, the feed, the whole cloud side with its journal. S
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import aclosing
 from random import Random  # noqa: TID251 (seeded: a failing run can be repeated)
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provider.clock import LoopClock
+from provider.cloud.instances.journal import Journal
+from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.kube.client import KubeError
 from provider.model.instance import InstanceChanged, Synced
@@ -21,8 +23,9 @@ from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
 from provider.pods.executor import NodeContext
 from provider.pods.feed import InstanceFeed
+from provider.rpc.health_check import check_health
 from provider.translate.request import Placement
-from tests.support.cloud_worlds import ZONE, RuntimeWorld, addresses, local_backend
+from tests.support.cloud_worlds import ZONE
 from tests.support.kube_fake import FakeKubeApi
 
 if TYPE_CHECKING:
@@ -44,31 +47,67 @@ ORDER = {"Pending": 0, "Running": 1, "Succeeded": 2, "Failed": 2}
 
 
 class Runtime(SimulatedRuntime):
-    """Counts the starts of every attempt."""
+    """Keeps what was asked for, and when each attempt has begun: more than one time is a container that ran twice."""
 
     def __init__(self) -> None:
         super().__init__(LoopClock(), start_seconds=0.3)
         self.starts: Counter[tuple[str, str, int]] = Counter()
+        self.begun: dict[tuple[str, str, int], set[float]] = defaultdict(set)
 
     async def start_container(self, spec: RunSpec) -> SeenContainer:
-        self.starts[spec.uid, spec.container.name, spec.attempt] += 1
-        return await super().start_container(spec)
+        attempt = (spec.uid, spec.container.name, spec.attempt)
+        self.starts[attempt] += 1
+        seen = await super().start_container(spec)
+        if seen.started_at is not None:
+            self.begun[attempt].add(seen.started_at)
+        return seen
 
 
 class Storm:
     """One seed. `pods` has what was asked of each pod that was not deleted: uid, and whether it ends by itself."""
 
-    def __init__(self, seed: int, backend: ElasticBackend) -> None:
+    def __init__(self, seed: int, directory: Path) -> None:
         self.random = Random(seed)
         self.clock = LoopClock()
         self.api = FakeKubeApi(self.clock)
         self.api.hook = self._look
-        self.backend = backend
+        self.runtime = Runtime()
+        self.backend: Any = None
         self.pods: dict[str, tuple[str, bool]] = {}
         self.phases: dict[str, list[str]] = {}
         self.missing: set[str] = set()
+        self._directory = directory
         self._count = 0
+        self._journal: Journal | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
+
+    async def open(self, *, anew: bool = True) -> None:
+        """Begin the cloud side, and the other one on it. Containers and journal are what they were.
+
+        Not `anew`: in the same process, as when a bug has ended it.
+        """
+        if anew:
+            self._journal = Journal(self._directory / "journal.sqlite")
+            self.backend = LocalBackend(
+                [ZONE], self.runtime, self._journal, clock=self.clock, random=self.random, grpc=check_health
+            )
+        ready = asyncio.Event()
+        self._serving = asyncio.get_running_loop().create_task(self.backend.run(ready))
+        async with asyncio.timeout(60):
+            await ready.wait()
+        await self.start()
+
+    async def close(self, *, anew: bool = True) -> None:
+        """End both sides at once, in the middle of whatever they do."""
+        await self.kill()
+        assert self._serving is not None
+        assert self._journal is not None
+        self._serving.cancel()
+        await asyncio.wait({self._serving})
+        assert self._serving.cancelled(), self._serving.exception()
+        if anew:
+            self._journal.close()
 
     def _look(self, call: Call) -> None:
         if call.verb == "patch" and call.body is not None and (phase := call.body.get("status", {}).get("phase")):
@@ -109,7 +148,8 @@ class Storm:
 
     def _events(self) -> list[Callable[[], Any]]:
         often = [self.create, self.create, self.create]
-        return [*often, self.delete, self.force, self.vanish, self.forget, self.refuse, self.restart, self.arrive]
+        more = [self.delete, self.force, self.vanish, self.arrive, self.forget, self.refuse, self.restart, self.crash]
+        return [*often, *more]
 
     async def create(self) -> None:
         self._count += 1
@@ -174,6 +214,12 @@ class Storm:
         )
         self.api.fail(verb, part, error, self.random.randint(1, 5))
 
+    async def crash(self) -> None:
+        anew = self.random.random() < 0.7
+        await self.close(anew=anew)
+        await self.clock.sleep(self.random.choice((0, 0.1, 4)))
+        await self.open(anew=anew)
+
     async def restart(self) -> None:
         await self.kill()
         await self.clock.sleep(self.random.choice((0, 0.1, 4)))
@@ -214,26 +260,24 @@ async def known(backend: ElasticBackend) -> set[str]:
 
 @pytest.mark.parametrize("seed", range(30))
 async def test_every_pod_comes_to_its_end_once_and_nothing_is_left(seed: int, tmp_path: Path) -> None:
-    runtime = Runtime()
-    below = RuntimeWorld(runtime, ZONE, addresses())
-    async with local_backend(below, tmp_path, LoopClock()) as backend:
-        storm = Storm(seed, backend)
-        await storm.start()
-        await storm.blow()
-        await storm.calm()
-        assert storm.left() == dict.fromkeys(storm.pods, "Succeeded")
-        assert {attempt for _, _, attempt in runtime.starts} <= {0}
-        assert set(runtime.starts.values()) <= {1}
-        for uid, _ in storm.pods.values():
-            assert runtime.starts[uid, "c", 0] == 1
-        for uid, phases in storm.phases.items():
-            assert phases == sorted(phases, key=ORDER.__getitem__), (uid, phases)
-        survivors = {uid for uid, _ in storm.pods.values()}
-        assert await known(backend) <= survivors
-        assert set(runtime._instances) <= survivors
-        (zone,) = await backend.describe_zones()
-        assert (zone.cpu_used, zone.waiting, sum(each.used for each in zone.vswitches)) == (0, 0, 0)
-        writes = len(storm.api.writes())
-        await storm.clock.sleep(600)
-        assert storm.api.writes()[writes:] == []
-        await storm.kill()
+    storm = Storm(seed, tmp_path)
+    runtime = storm.runtime
+    await storm.open()
+    await storm.blow()
+    await storm.calm()
+    assert storm.left() == dict.fromkeys(storm.pods, "Succeeded")
+    assert {attempt for _, _, attempt in runtime.starts} <= {0}
+    assert all(len(times) == 1 for times in runtime.begun.values())
+    for uid, _ in storm.pods.values():
+        assert (uid, "c", 0) in runtime.begun
+    for uid, phases in storm.phases.items():
+        assert phases == sorted(phases, key=ORDER.__getitem__), (uid, phases)
+    survivors = {uid for uid, _ in storm.pods.values()}
+    assert await known(storm.backend) <= survivors
+    assert set(runtime._instances) <= survivors
+    (zone,) = await storm.backend.describe_zones()
+    assert (zone.cpu_used, zone.waiting, sum(each.used for each in zone.vswitches)) == (0, 0, 0)
+    writes = len(storm.api.writes())
+    await storm.clock.sleep(600)
+    assert storm.api.writes()[writes:] == []
+    await storm.close()
