@@ -51,7 +51,8 @@ async def examine(
     ConfigError for a bad configuration.
     """
     chosen, _ = given_config(config, installation.name)
-    chosen = installed_config(installation) or chosen
+    if config is None:
+        chosen = installed_config(installation) or chosen
     wanted = [*subnets, *_blocks(chosen)]
     engine, used = await _engine(installation, chosen)
     return [
@@ -60,12 +61,17 @@ async def examine(
         await asyncio.to_thread(_programs),
         check_subnets(wanted, used),
         free_space(len(chosen.zones) + 1, used, up=installation.record() is not None),
-        check_ports(ports),
+        check_ports([*ports, *_own_ports(chosen)] if installation.provider.pid() is None else ports),
         check_bridge(),
         check_firewall(),
         await asyncio.to_thread(check_registry),
         *await check_cluster(installation),
     ]
+
+
+def _own_ports(config: ProviderConfig) -> list[int]:
+    listen = config.grpc_listen
+    return [int(listen.rpartition(":")[2])] if listen and not listen.startswith("unix:") else []
 
 
 def in_order(findings: Sequence[Finding]) -> bool:

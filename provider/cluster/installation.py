@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-import provider
 from provider.cluster.kube_context import KubeContext, context_name
 from provider.cluster.local import LocalCluster
 from provider.cluster.processes import Process
@@ -33,7 +31,7 @@ from provider.exclusive import is_held
 if TYPE_CHECKING:
     from provider.clock import Clock
 
-__all__ = ["Installation", "Record", "python_module"]
+__all__ = ["Installation", "Record"]
 
 _OWN_FILES = (
     "installation.json",
@@ -155,9 +153,3 @@ class Installation:
         for directory in (self.state, _HOME) if self.state.parent == _HOME else (self.state,):
             if directory.exists() and not any(directory.iterdir()):
                 directory.rmdir()
-
-
-def python_module(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """Return argv and environment to run a module of this very package, wherever the caller stands."""
-    root = str(Path(provider.__file__).parent.parent)
-    return [sys.executable, "-P", "-m", module, *arguments], {**os.environ, "PYTHONPATH": root}

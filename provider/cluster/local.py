@@ -12,7 +12,6 @@ import json
 import shutil
 import socket
 import ssl
-import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provider.cluster.pki import Pair, Pki, write_kubeconfig
-from provider.cluster.processes import Process
+from provider.cluster.processes import Process, python_module
 from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ __all__ = ["COMPONENTS", "CONTROL_PLANE", "LocalCluster"]
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 APPROVER = "csr-approver"
 PROVIDER_USER = "zonelet-provider"
+APPROVER_USER = "zonelet-csr-approver"
 COMPONENTS = (*CONTROL_PLANE, APPROVER)
 SERVICE_CIDR = "10.96.0.0/16"
 _READY_SECONDS = 90.0
@@ -56,6 +56,7 @@ class _Credentials:
     service_accounts: Pair
     admin: Pair
     provider: Pair
+    approver: Pair
     managers: dict[str, Pair]
 
 
@@ -104,10 +105,10 @@ class LocalCluster:
                     path = "health" if name == "etcd" else "readyz" if name != "kube-controller-manager" else "healthz"
                     url = f"https://127.0.0.1:{ports[name]}/{path}"
                     await process.ready(self.clock, partial(_answers, url, context), _READY_SECONDS)
-            with steps.step(f"start {APPROVER}, give the provider its role"):
+            with steps.step(f"give provider and {APPROVER} their roles, start {APPROVER}"):
+                await self._grant()
                 if await self._start_approver():
                     started.append(self._process(APPROVER))
-                await self._grant()
         except BaseException:
             for process in reversed(started):
                 await process.stop(self.clock)
@@ -135,7 +136,10 @@ class LocalCluster:
         for directory in ("pki", "run", "etcd"):
             if (self.state / directory).exists():
                 shutil.rmtree(self.state / directory)
-        for file in ("ports.json", *(f"{name}.kubeconfig" for name in ("admin", "provider", *CONTROL_PLANE[2:]))):
+        for file in (
+            "ports.json",
+            *(f"{name}.kubeconfig" for name in ("admin", "provider", APPROVER, *CONTROL_PLANE[2:])),
+        ):
             (self.state / file).unlink(missing_ok=True)
         if self.state.exists() and not any(self.state.iterdir()):
             self.state.rmdir()
@@ -143,24 +147,29 @@ class LocalCluster:
     def _process(self, name: str) -> Process:
         return Process(name, self.state / "run")
 
+    @property
+    def _approver_kubeconfig(self) -> Path:
+        return self.state / f"{APPROVER}.kubeconfig"
+
     async def _start_approver(self) -> bool:
         process, ready = self._process(APPROVER), self.state / "run" / f"{APPROVER}.ready"
         if process.pid() is None:
             ready.unlink(missing_ok=True)
-        options = ["--kubeconfig", str(self.kubeconfig), "--ready-file", str(ready)]
-        began = process.start([sys.executable, "-m", "provider.cluster.approver", *options])
+        options = ["--kubeconfig", str(self._approver_kubeconfig), "--ready-file", str(ready)]
+        argv, environment = python_module("provider.cluster.approver", *options)
+        began = process.start(argv, environment)
         await process.ready(self.clock, ready.exists, _READY_SECONDS)
         return began
 
     async def _grant(self) -> None:
-        from provider.cluster.provider_role import grant_provider_role
+        from provider.cluster.local_roles import grant_roles
         from provider.kube.client import HttpKubeApi, KubeError
 
         api = await HttpKubeApi.from_kubeconfig(str(self.kubeconfig))
         try:
-            await grant_provider_role(api)
+            await grant_roles(api)
         except KubeError as error:
-            raise SetupError("the provider has no role", str(error), "run up again") from error
+            raise SetupError("provider and approver have no roles", str(error), "run up again") from error
         finally:
             await api.close()
 
@@ -198,6 +207,7 @@ class LocalCluster:
             service_accounts=pki.service_account_key(),
             admin=pki.client(ca, "admin", "kubernetes-admin", ["system:masters"]),
             provider=pki.client(ca, PROVIDER_USER, PROVIDER_USER),
+            approver=pki.client(ca, APPROVER_USER, APPROVER_USER),
             managers={name: pki.client(ca, name, f"system:{name}") for name in CONTROL_PLANE[2:]}
             | {
                 f"{name}-serving": pki.server(ca, f"{name}-serving", ["localhost"], ["127.0.0.1"])
@@ -209,6 +219,7 @@ class LocalCluster:
         server = f"https://127.0.0.1:{ports['kube-apiserver']}"
         write_kubeconfig(self.kubeconfig, server, credentials.ca, credentials.admin, self.name)
         write_kubeconfig(self.provider_kubeconfig, server, credentials.ca, credentials.provider, self.name)
+        write_kubeconfig(self._approver_kubeconfig, server, credentials.ca, credentials.approver, self.name)
         for name in CONTROL_PLANE[2:]:
             path = self.state / f"{name}.kubeconfig"
             write_kubeconfig(path, server, credentials.ca, credentials.managers[name], self.name)

@@ -10,19 +10,21 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import provider
 from provider.cluster.build_command import tail
 from provider.cluster.steps import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from provider.clock import Clock
 
-__all__ = ["Process", "start_time", "wait_until"]
+__all__ = ["Process", "python_module", "start_time", "wait_until"]
 
 _POLL_SECONDS = 0.2
 
@@ -118,6 +120,12 @@ async def wait_until(clock: Clock, condition: Callable[[], bool], seconds: float
             return False
         await clock.sleep(_POLL_SECONDS)
     return True
+
+
+def python_module(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Return argv and environment to run a module of this very package, wherever the caller stands."""
+    root = str(Path(provider.__file__).parent.parent)
+    return [sys.executable, "-P", "-m", module, *arguments], {**os.environ, "PYTHONPATH": root}
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -1,7 +1,7 @@
 """Gives the provider its credential in a cluster that it joins: a service account, the role of deploy/kustomize/base.
 
 Names carry the installation's name, so that two installations in one cluster do not share them; the namespace they
-share, and the last one removes it. (In the local cluster the provider has a client certificate: provider_role.py.)
+share, and the last one removes it. (In the local cluster the provider has a client certificate: local_roles.py.)
 """
 
 from __future__ import annotations

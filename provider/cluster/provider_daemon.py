@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provider.cluster.build_command import tail
-from provider.cluster.installation import python_module
+from provider.cluster.processes import python_module
 from provider.cluster.steps import SetupError
 from provider.kube.client import KubeError
 from provider.model.timestamps import EPOCH, seconds_of
