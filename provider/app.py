@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from random import Random  # noqa: TID251 - the composition root hands randomness out
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from provider.clock import SystemClock
-from provider.cloud_side import open_cloud
+from provider.cloud_side import open_cloud, tls_files
 from provider.exclusive import hold
 from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kube.client import HttpKubeApi
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from provider.cloud_side import CloudSide
     from provider.config.schema import ProviderConfig
     from provider.model.capacity import Zone
+    from provider.rpc.options import TlsFiles
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +64,8 @@ class StartError(Exception):
 async def run_provider(options: Options) -> None:
     """Serve until cancelled.
 
-    TakenError, StartError (in a group, if tasks run already), KubeConfigError, AddressClashError, RuntimeFault and
-    CloudError end it before it begins; after that an API server or engine that is away is waited for.
+    TakenError, StartError (in a group, if tasks run already), KubeConfigError, AddressError, AddressClashError,
+    RuntimeFault and CloudError end it before it begins; after that an API server or engine that is away is waited for.
     """
     clock, random = SystemClock(), Random()  # noqa: S311 - jitter, no secret
     with hold(options.config.name, options.state):
@@ -81,15 +83,16 @@ async def run_provider(options: Options) -> None:
                 log.info("cloud.ready", zones=[zone.name for zone in options.config.zones])
                 if not options.backend:
                     address = options.config.grpc_listen or f"unix:{options.state / 'elastic.sock'}"
-                    group.create_task(keep_running("elastic-api", lambda: _serve_api(cloud.backend, address), clock))
+                    serving = partial(_serve_api, cloud.backend, address, tls_files(options.config))
+                    group.create_task(keep_running("elastic-api", serving, clock))
                 zones = await _known_zones(cloud.backend, options.config, clock)
                 await keep_running("nodes", lambda: _serve_nodes(options, cloud, zones, api, clock, random), clock)
         finally:
             await api.close()
 
 
-async def _serve_api(backend: ElasticBackend, address: str) -> None:
-    async with serve(backend, address) as bound:
+async def _serve_api(backend: ElasticBackend, address: str, tls: TlsFiles | None) -> None:
+    async with serve(backend, address, tls=tls) as bound:
         log.info("elastic-api.listening", address=bound)
         await asyncio.Event().wait()
 

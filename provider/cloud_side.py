@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,11 +32,11 @@ from provider.kubelet_ports import HostPort, ZonePort
 from provider.model.ids import ZoneId
 from provider.rpc.client import RemoteBackend
 from provider.rpc.health_check import check_health
+from provider.rpc.options import TlsFiles
 from provider.supervision import keep_running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from pathlib import Path
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
     from aiodocker import Docker
@@ -69,11 +70,12 @@ async def open_cloud(
 ) -> AsyncIterator[CloudSide]:
     """Open the cloud: at the address `remote`, or in this process if that is empty.
 
-    Waits for an engine that does not answer, and says so. AddressClashError when the zones' blocks are in use by
+    Waits for an engine that does not answer, and says so. AddressError for a `remote` that cannot be right,
+    AddressClashError when the zones' blocks are in use by
     others; RuntimeFault and CloudError for an engine or journal that cannot be used at all.
     """
     if remote:
-        async with RemoteBackend(remote) as backend:
+        async with RemoteBackend(remote, tls=tls_files(config)) as backend:
             yield CloudSide(backend=backend, ports=_host_ports(config), run=_serves_already)
         return
     async with AsyncExitStack() as stack:
@@ -83,6 +85,12 @@ async def open_cloud(
             client = await stack.enter_async_context(open_client(config.runtime.docker.host))
             opened = await _docker(config, state, client, journal, clock, random)
         yield opened
+
+
+def tls_files(config: ProviderConfig) -> TlsFiles | None:
+    """Return the elastic API's certificate, key and authority, None for a connection without TLS."""
+    tls = config.grpc_tls
+    return None if tls is None else TlsFiles(Path(tls.certificate_file), Path(tls.key_file), Path(tls.authority_file))
 
 
 def _simulated(config: ProviderConfig, journal: Journal, clock: Clock, random: Random) -> CloudSide | None:

@@ -24,8 +24,12 @@ class TakenError(Exception):
 
 @contextmanager
 def hold(name: str, state: Path) -> Iterator[None]:
-    """Hold the installation while the context lasts. TakenError."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Hold the installation while the context lasts. TakenError.
+
+    The state directory is closed to other users: keys, and the Secrets and tokens of pods, are below it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)
     path = state / "provider.lock"
     with path.open("w") as file, socket.socket(socket.AF_UNIX) as holder:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -29,6 +30,7 @@ def run(
 ) -> None:
     """Run the provider: one virtual node per zone, every pod of theirs as an instance, until SIGINT or SIGTERM."""
     from provider.app import Options
+    from provider.cluster.root import require_root
     from provider.config.load import ConfigError
     from provider.observability.logging import configure
 
@@ -39,8 +41,11 @@ def run(
     except ConfigError as error:
         for mistake in error.mistakes:
             typer.echo(mistake, err=True)
-        typer.echo(f"Nothing was started: {config} has {len(error.mistakes)} mistake(s).", err=True)
+        what = "the command line" if config is None else config
+        typer.echo(f"Nothing was started: {what} has {len(error.mistakes)} mistake(s).", err=True)
         raise typer.Exit(BAD_CONFIG) from None
+    if not backend and settings.runtime.kind == "docker":
+        require_root("run", os.geteuid())
     configure(log_level)  # type: ignore[arg-type]
     state = Path(settings.state_dir or os.environ.get("ZONELET_STATE_DIR") or f"/var/lib/zonelet/{settings.name}")
     options = Options(
@@ -61,11 +66,9 @@ def run(
 
 
 def _settings(config: Path | None, name: str) -> ProviderConfig:
-    from msgspec.structs import replace
-
     from provider.config.load import load, parse
 
-    return replace(parse(""), name=name) if config is None else load(config)
+    return parse(json.dumps({"name": name})) if config is None else load(config)
 
 
 async def _until_signalled(options: Options) -> None:
@@ -88,11 +91,12 @@ def _why_not(error: BaseException) -> list[str] | None:
     from provider.exclusive import TakenError
     from provider.kube.connection import KubeConfigError
     from provider.model.errors import CloudError
+    from provider.rpc.options import AddressError
 
     if isinstance(error, BaseExceptionGroup):
         told = [_why_not(each) for each in error.exceptions]
         return None if None in told else [line for lines in told for line in lines or ()]
     if isinstance(error, AddressClashError):
         return list(error.mistakes)
-    known = StartError | TakenError | KubeConfigError | RuntimeFault | CloudError
+    known = StartError | TakenError | KubeConfigError | AddressError | RuntimeFault | CloudError
     return [str(error)] if isinstance(error, known) else None

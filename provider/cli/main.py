@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import asdict
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,13 @@ def _valid_name(value: str) -> str:
     return value
 
 
+def _cidr(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; write it as 10.20.0.0/24") from None
+
+
 Name = Annotated[str, typer.Option("--name", help="Name of the installation.", callback=_valid_name)]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 Config = Annotated[
@@ -67,8 +75,10 @@ def up(
     foreground: Foreground = False,
 ) -> None:
     """Bring up virtual nodes, with a local cluster and Argo Workflows, or in the cluster of the current context."""
+    from provider.cluster.root import require_root
     from provider.cluster.steps import Steps
 
+    require_root("up", os.geteuid())
     installation = _installation(name)
     if foreground:
         if cluster is not ClusterKind.CURRENT or with_stock_node:
@@ -106,8 +116,10 @@ def down(
 ) -> None:
     """Remove all that `up` made: processes, containers, networks, kube context, state. Images and engine stay."""
     from provider.cluster.down import take_down
+    from provider.cluster.root import require_root
     from provider.cluster.steps import Steps
 
+    require_root("down", os.geteuid())
     asyncio.run(take_down(_installation(name), Steps(), forget_cluster=forget_cluster))
 
 
@@ -147,8 +159,12 @@ def doctor(
     name: Name = "zonelet",
     config: Config = None,
     output: Format = Output.TABLE,
-    subnet: Annotated[list[str] | None, typer.Option(help="A CIDR that must be free; may be repeated.")] = None,
-    port: Annotated[list[int] | None, typer.Option(help="A TCP port that must be free; may be repeated.")] = None,
+    subnet: Annotated[
+        list[str] | None, typer.Option(help="A CIDR that must be free; may be repeated.", parser=_cidr)
+    ] = None,
+    port: Annotated[
+        list[int] | None, typer.Option(help="A TCP port that must be free; may be repeated.", min=1, max=65_535)
+    ] = None,
 ) -> None:
     """Say what this machine lacks and how to get it; exit code 1 when something is missing."""
     from provider.cluster.doctor import examine, in_order

@@ -47,6 +47,11 @@ def _installation(config: ProviderConfig) -> Iterator[str]:
     listen = config.grpc_listen
     if listen and not listen.startswith("unix:") and not _is_host_port(listen):
         yield f"grpcListen: {listen!r} is neither host:port nor unix:<path>"
+    elif listen and not listen.startswith("unix:") and config.grpc_tls is None and not _is_loopback(listen):
+        yield (
+            f"grpcListen: {listen!r} can be reached from other machines, and whoever can call the elastic API is root "
+            "here: give grpcTls, or use 127.0.0.1 or unix:<path>"
+        )
 
 
 def _zones(config: ProviderConfig) -> Iterator[str]:
@@ -171,6 +176,14 @@ def _is_subdomain(name: str) -> bool:
 def _is_label_key(key: str) -> bool:
     prefix, slash, name = key.rpartition("/")
     return _QUALIFIED.fullmatch(name) is not None and (not slash or _is_subdomain(prefix))
+
+
+def _is_loopback(host_port: str) -> bool:
+    host = host_port.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: who knows where it leads
 
 
 def _is_host_port(text: str) -> bool:

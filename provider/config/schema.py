@@ -93,6 +93,14 @@ class ClusterConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     """host:port that pods' traffic to the `kubernetes` service is sent to; empty: the service's EndpointSlice."""
 
 
+class TlsConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """PEM files of one end of mutual TLS: its own certificate and key, and the authority of the other end's."""
+
+    certificate_file: str
+    key_file: str
+    authority_file: str
+
+
 class ProviderConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The whole document. Paths may be relative to the working directory."""
 
@@ -113,4 +121,6 @@ class ProviderConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=
     state_dir: str = ""
     """empty: $ZONELET_STATE_DIR, else /var/lib/zonelet/<name>."""
     grpc_listen: str = ""
-    """address of the elastic API; empty: a Unix socket in the state directory."""
+    """address of the elastic API; empty: a Unix socket in the state directory. TCP beyond loopback needs `grpcTls`."""
+    grpc_tls: TlsConfig | None = None
+    """of the elastic API, served here or used elsewhere (`zonelet run --backend`)."""

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from provider.rpc.options import UNIX, AddressError, check_tcp, socket_path
+from provider.rpc.options import UNIX, AddressError, ListenError, check_tcp, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +45,10 @@ async def listen(server: grpc.aio.Server, address: str, tls: TlsFiles | None) ->
             _bind(server, f"{UNIX}{made}", address, None)
             made.chmod(_SOCKET_MODE)
             made.rename(path)
+    except AddressError:
+        raise
     except OSError as error:
-        raise AddressError(f"cannot listen on {address}: {error.strerror}") from error
+        raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
     inode = path.stat().st_ino
     try:
         await server.start()
@@ -62,7 +64,7 @@ def _bind(server: grpc.aio.Server, target: str, address: str, tls: TlsFiles | No
         port: int = server.add_secure_port(target, tls.server()) if tls else server.add_insecure_port(target)
     except RuntimeError as error:
         text = f"cannot listen on {address}: {error}"
-        raise AddressError(f"{text}; is it in use (ss -lntp shows by whom), or no address of this machine?") from error
+        raise ListenError(f"{text}; is it in use (ss -lntp shows by whom), or no address of this machine?") from error
     return port
 
 
@@ -81,4 +83,4 @@ def _check_free(path: Path) -> None:
             return  # left by a process that is dead
         except FileNotFoundError:
             return
-    raise AddressError(f"cannot listen on {path}: another process answers there; stop it first, or use another path")
+    raise ListenError(f"cannot listen on {path}: another process answers there; stop it first, or use another path")

@@ -53,6 +53,10 @@ class AddressError(ValueError):
     """An address that cannot be used, told with the reason and a way out."""
 
 
+class ListenError(AddressError, OSError):
+    """An address that cannot be listened on now: something else does, or it is no address of this machine."""
+
+
 class TlsFiles(Struct, frozen=True):
     """PEM files of one end: its own certificate and key, and the authority that signs the other end's."""
 

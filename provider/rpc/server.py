@@ -57,7 +57,7 @@ async def serve(backend: ElasticBackend, address: str, *, tls: TlsFiles | None =
     """Serve `backend` at `address` while the block runs; yields the address in use (a TCP port 0 is chosen).
 
     `address` is `unix:/path` (made with mode 0600) or `host:port`. AddressError if it cannot be used: the text says why
-    (in use, too long, TCP that others can reach without TLS).
+    (too long, TCP that others can reach without TLS); ListenError, which is one, while it is in use.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS)
     pb_grpc.add_ContainerGroupsServicer_to_server(_ContainerGroups(backend), server)

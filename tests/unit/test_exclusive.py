@@ -35,3 +35,9 @@ def test_a_second_provider_of_a_name_is_refused_whatever_its_state_directory(tmp
     with hold(MINE, tmp_path / "b"):
         assert is_held(MINE)
     assert not is_held(MINE)
+
+
+def test_a_state_directory_that_was_there_is_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with hold(f"{MINE}-c", tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700

@@ -11,6 +11,7 @@ from provider.clock import LoopClock
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.kube.client import KubeError
 from provider.model.errors import CloudCode, CloudError
+from provider.rpc.options import AddressError, ListenError
 from provider.supervision import keep_running, weather_of
 
 pytestmark = pytest.mark.looptime
@@ -81,3 +82,8 @@ async def test_a_failure_that_is_fatal_now_is_raised() -> None:
 
     with pytest.raises(RuntimeFault, match="somebody else's"):
         await keep_running("it", work, LoopClock(), fatal=lambda: fatal)
+
+
+def test_a_port_in_use_is_weather_and_a_wrong_address_is_not() -> None:
+    assert weather_of(ListenError("cannot listen on 127.0.0.1:8999")) == "cannot listen on 127.0.0.1:8999"
+    assert weather_of(AddressError("'x' is no address")) is None

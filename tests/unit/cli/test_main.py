@@ -59,3 +59,10 @@ def test_a_local_cluster_has_no_foreground() -> None:
     result = CliRunner().invoke(app, ["up", "--foreground"])
     assert result.exit_code == 2
     assert "only with --cluster current" in result.output
+
+
+@pytest.mark.parametrize("option", [["--subnet", "foo"], ["--subnet", "10.0.0.1/8"], ["--port", "99999"]])
+def test_doctor_refuses_what_is_no_block_and_no_port(option: list[str]) -> None:
+    result = CliRunner().invoke(app, ["doctor", *option])
+    assert result.exit_code == 2
+    assert option[0] in result.stderr

@@ -113,6 +113,8 @@ cluster: {dns: [10.96.0.10, dns.local], apiServer: nowhere}
         ("runtime: {docker: {startsInFlight: 0}}", "runtime.docker.startsInFlight: 0 is below 1"),
         ("runtime: {simulated: {durationSeconds: -1}}", "runtime.simulated.durationSeconds: -1.0 is no time"),
         ("grpcListen: here", "grpcListen: 'here' is neither host:port nor unix:<path>"),
+        ("grpcListen: 0.0.0.0:8999", "grpcListen: '0.0.0.0:8999' can be reached from other machines"),
+        ("grpcListen: cloud.example:8999", "give grpcTls, or use 127.0.0.1"),
         ("apiVersion: v2", "apiVersion: Invalid enum value"),
         ("- a", "$: expected a mapping"),
         ("a: [", "$: not YAML"),
@@ -176,3 +178,16 @@ def test_zones_without_a_vswitch_get_the_free_blocks_in_order() -> None:
 def test_too_few_free_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="3 zones name no vSwitch, and only 1"):
         zones_of(parse(""), ["10.0.0.0/22"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "grpcListen: 127.0.0.1:8999",
+        "grpcListen: '[::1]:8999'",
+        "grpcListen: unix:/run/elastic.sock",
+        "{grpcListen: '0.0.0.0:8999', grpcTls: {certificateFile: a, keyFile: b, authorityFile: c}}",
+    ],
+)
+def test_an_elastic_api_that_others_cannot_use_is_fine(text: str) -> None:
+    assert parse(text).grpc_listen in text
