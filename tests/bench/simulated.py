@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from provider.cluster.installation import python_module
-from provider.cluster.processes import Process
+from provider.cluster.processes import Process, python_module
 from provider.cluster.provider_daemon import is_ready
 
 if TYPE_CHECKING:

@@ -305,7 +305,7 @@ async def test_a_block_that_is_on_another_network_of_the_engine_is_refused(lab: 
 
 async def run_command(lab: Lab, config: Path) -> tuple[int, str]:
     """`zonelet run`; its exit code and what it said."""
-    from provider.cluster.installation import python_module
+    from provider.cluster.processes import python_module
 
     argv, environment = python_module("provider.cli.main", "run", "--config", str(config))
     environment["KUBECONFIG"] = str(lab.installation.provider_kubeconfig)
