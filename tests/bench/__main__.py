@@ -1,7 +1,8 @@
 """`make bench`: this project against raw Docker API calls that make the same containers, interleaved in one run.
 
 Rounds alternate between the two, on one engine and one machine, with the control plane up and idle in both. The
-simulated runtime is measured at the end: 1,000 pods, through the same API server and scheduler.
+simulated runtime is measured at the end: 1,000 pods, through the same API server and scheduler. The tables are printed,
+and with --write put into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from provider.config.load import load
 from provider.kube.client import HttpKubeApi
 from tests.bench import pods, raw_docker
 from tests.bench.measure import usage
-from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows
+from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows, with_tables
 from tests.bench.simulated import SimulatedProvider
 from tests.bench.stock import stock_tables
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from tests.bench.measure import Burst
 
-NAME = "zlbench"
+NAME = f"zlbench-{os.getpid()}"
+REPORT = Path("docs/performance.md")
 RAW_IN_FLIGHT = 4
 """As many as zonelet starts at a time (runtime.docker.startsInFlight)."""
 IDLE_SECONDS = 60.0
@@ -93,7 +95,7 @@ async def docker_rounds(
             addresses = free_addresses(installation, template.address, count)
             raw.append(await raw_docker.burst(client, template, addresses, RAW_IN_FLIGHT))
             own.append(await pods.burst(api, [f"pod-{number}-{index}" for index in range(count)], pid))
-            print(f"round {number + 1}: zonelet {own[-1].rate:.2f} pods/s, raw Docker {raw[-1].rate:.2f}")
+            print(f"round {number + 1}: zonelet {own[-1].rate:.2f} pods/s, raw Docker {raw[-1].rate:.2f}", flush=True)
     return own, raw
 
 
@@ -145,14 +147,18 @@ def commit() -> str:
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
+    """Parse the command line, run, print, and write."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--stock", action="store_true", help="measure against a stock kubelet with containerd too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pods", type=int, default=60)
     parser.add_argument("--simulated", type=int, default=1000)
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {REPORT}")
     given = parser.parse_args()
-    print(asyncio.run(bench(given.rounds, given.pods, given.simulated, stock=given.stock)))
+    tables = asyncio.run(bench(given.rounds, given.pods, given.simulated, stock=given.stock))
+    print(tables)
+    if given.write:
+        REPORT.write_text(with_tables(REPORT.read_text(), tables))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.bench.measure import Burst
 
 MIB = 1 << 20
+_BEGIN, _END = "<!-- tables: written by `make bench` -->", "<!-- end of tables -->"
 
 
 def docker_rows(own: Sequence[Burst], raw: Sequence[Burst]) -> list[tuple[str, str, str, str]]:
@@ -43,6 +44,15 @@ def simulated_rows(found: Burst, rss_before: int) -> list[tuple[str, str]]:
 def idle_rows(cpu: float, seconds: float) -> list[tuple[str, str]]:
     """Return rows (figure, value) of a provider that has nothing to do; `cpu` seconds in `seconds`."""
     return [("idle provider with 3 nodes, % of a core", f"{100 * cpu / seconds:.2f}")]
+
+
+def with_tables(document: str, tables: str) -> str:
+    """Return the document with `tables` between its two marks; ValueError when a mark is missing."""
+    before, _, rest = document.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ValueError(f"the document has no place for the tables: {_BEGIN} … {_END}")
+    return f"{before}{_BEGIN}\n{tables}\n{_END}{after}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
