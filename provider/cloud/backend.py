@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.usage import InstanceUsage
 
 
 class LogOptions(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -46,6 +47,16 @@ class ExecRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     container: str
     command: tuple[str, ...]
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: bool = False
+
+
+class AttachRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """AttachContainer: the streams of the container's own first process. With `tty`, stderr arrives on stdout."""
+
+    container: str
     stdin: bool = False
     stdout: bool = True
     stderr: bool = True
@@ -81,6 +92,26 @@ class ExecSession(Protocol):
 
     async def close(self) -> None:
         """Give everything back; a command still running is killed."""
+        ...
+
+
+class PortConnection(Protocol):
+    """A TCP connection to a port inside an instance. One reader and one writer at a time; `close` may be repeated."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes, b"" once the other side has closed. CloudError when the way there breaks."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send; waits for a slow reader. What comes after the other side has closed is dropped."""
+        ...
+
+    async def end(self) -> None:
+        """Half-close: the other side sees the end, its own bytes still come."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
         ...
 
 
@@ -143,6 +174,26 @@ class ElasticBackend(Protocol):
 
     async def exec(self, uid: PodUid, request: ExecRequest) -> ExecSession:
         """Start a command in a running container; NOT_FOUND, INCORRECT_STATUS (not running)."""
+        ...
+
+    async def attach(self, uid: PodUid, request: AttachRequest) -> ExecSession:
+        """Join the streams of a running container: its output from now on; NOT_FOUND, INCORRECT_STATUS (not running).
+
+        The session's `wait` returns 0 once the container's output has ended, its `close` leaves the container running.
+        Input for a container that takes none is dropped, and so are sizes for one without a terminal.
+        """
+        ...
+
+    async def forward(self, uid: PodUid, port: int) -> PortConnection:
+        """Connect to a TCP port of the instance's own loopback (kubectl port-forward).
+
+        NOT_FOUND, INCORRECT_STATUS (no running sandbox, or nobody listens there), UNSUPPORTED where instances have no
+        network.
+        """
+        ...
+
+    async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
+        """Return what the instances that are placed use now, or those of one zone; UNAVAILABLE."""
         ...
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:

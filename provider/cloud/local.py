@@ -20,6 +20,7 @@ from provider.cloud.instances.events import DeleteRequested
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.specs import fixed_part, instance_id
 from provider.cloud.life import CloudLife
+from provider.cloud.port_connection import open_connection
 from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
 from provider.cloud.runtime.base import RuntimeFault
 from provider.model.capacity import BackendHealth
@@ -32,15 +33,17 @@ if TYPE_CHECKING:
     from random import Random  # noqa: TID251 - the type of what the composition root hands out
 
     from provider.clock import Clock
-    from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.cloud.instances.entry import Entry
     from provider.cloud.instances.journal import Journal
     from provider.cloud.instances.probes import GrpcCheck
     from provider.cloud.instances.supervisor import Supervisor
+    from provider.cloud.port_connection import SocketConnection
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.usage import InstanceUsage
 
 log = structlog.get_logger(__name__)
 
@@ -215,6 +218,24 @@ class LocalBackend:
         attempt = self._entry(uid).machine.running_attempt(request.container)
         with as_cloud_errors():
             return RefusingExec(await self._runtime.exec(uid, attempt, request))
+
+    async def attach(self, uid: PodUid, request: AttachRequest) -> ExecSession:
+        """See ElasticBackend."""
+        attempt = self._entry(uid).machine.running_attempt(request.container)
+        with as_cloud_errors():
+            return RefusingExec(await self._runtime.attach(uid, attempt, request))
+
+    async def forward(self, uid: PodUid, port: int) -> SocketConnection:
+        """See ElasticBackend."""
+        self._entry(uid)
+        return await open_connection(self._runtime, uid, port)
+
+    async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
+        """See ElasticBackend."""
+        known = self._serving().supervisor.entries
+        with as_cloud_errors():
+            found = await self._runtime.usage()
+        return [one for one in found if one.uid in known and (zone is None or one.zone == zone)]
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
         """See ElasticBackend."""

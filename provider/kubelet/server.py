@@ -1,6 +1,6 @@
 """The kubelet port of one node: routes, access, and what the kubelet answers (Kubernetes 1.37 pkg/kubelet/server).
 
-Attach, port-forward and run are refused as not supported; everything else that a kubelet serves is not found here.
+Run is refused as not supported; everything else that a kubelet serves and this port does not is not found here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import structlog
 from aiohttp import web
 
 from provider.kubelet.access import Access, AccessDenied
-from provider.kubelet.exec import Refused, check_running, exec_request, serve_exec
+from provider.kubelet.exec import attach_request, check_running, exec_request, serve_attach, serve_exec
 from provider.kubelet.logs import LogQueryError, log_options
+from provider.kubelet.negotiation import Refused
 from provider.kubelet.pod_lookup import NoLogsError, check_logs, find_pod, has_container, pod_list, running_pods
+from provider.kubelet.port_forward import serve_port_forward
+from provider.kubelet.stats import METRICS_TYPE, NodeStats
 from provider.kubelet.streams.upgrade import ClientWatch
 from provider.kubelet.tls import certified_user
 from provider.model.errors import CloudCode, CloudError
@@ -71,15 +74,18 @@ def kubelet_app(
     router.add_get("/pods", port.pods, allow_head=False)
     for path in ("/runningpods", "/runningpods/"):
         router.add_get(path, port.running_pods, allow_head=False)
+    for method in ("GET", "POST"):
+        router.add_route(method, "/stats/summary", port.summary)
+    router.add_get("/metrics/resource", port.resource_metrics, allow_head=False)
     router.add_get("/containerLogs/{namespace}/{pod}/{container}", port.logs, allow_head=False)
     for rest in ("{namespace}/{pod}/{container}", "{namespace}/{pod}/{uid}/{container}"):
         for method in ("GET", "POST"):
             router.add_route(method, f"/exec/{rest}", port.exec)
-            router.add_route(method, f"/attach/{rest}", port.unsupported)
+            router.add_route(method, f"/attach/{rest}", port.attach)
             router.add_route(method, f"/run/{rest}", port.unsupported)
     for rest in ("{namespace}/{pod}", "{namespace}/{pod}/{uid}"):
         for method in ("GET", "POST"):
-            router.add_route(method, f"/portForward/{rest}", port.unsupported)
+            router.add_route(method, f"/portForward/{rest}", port.port_forward)
     return app
 
 
@@ -122,6 +128,7 @@ class _Port:
         self._backend = backend
         self._pods = pods
         self._clock = clock
+        self._stats = NodeStats(node_name, zone, backend, pods, clock)
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Answer `ok`, or 500 with the checks (k8s.io/apiserver pkg/server/healthz)."""
@@ -141,6 +148,24 @@ class _Port:
             return _json(running_pods(await self._backend.describe_instances(self._zone)))
         except CloudError as error:
             return _text(500, error.message)
+
+    async def summary(self, request: web.Request) -> web.Response:
+        """Answer what the node's pods use."""
+        brief = request.query.getall("only_cpu_and_memory", []) == ["true"]
+        try:
+            return _json(await self._stats.summary(only_cpu_and_memory=brief))
+        except CloudError as error:
+            log.warning("stats.summary", node=self._node, error=error.message)
+            return _text(500, f"Internal Error: {error.message}")
+
+    async def resource_metrics(self, _request: web.Request) -> web.Response:
+        """Answer the same for metrics-server and Prometheus; a cloud that cannot be asked is told as a metric."""
+        try:
+            text = await self._stats.resource_metrics()
+        except CloudError as error:
+            log.warning("metrics.resource", node=self._node, error=error.message)
+            text = self._stats.failed_metrics()
+        return web.Response(body=text.encode(), headers={"Content-Type": METRICS_TYPE})
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """Send a container's output."""
@@ -202,24 +227,53 @@ class _Port:
 
     async def exec(self, request: web.Request) -> web.StreamResponse:
         """Run a command in a container."""
-        where = request.match_info
         try:
-            asked = exec_request(where["container"], request.query)
-            pod = find_pod(self._pods(), where["namespace"], where["pod"])
-            if pod is None:
-                return _text(404, "pod does not exist")
-            uid: PodUid = pod["metadata"]["uid"]
-            if where.get("uid", uid) != uid:
-                return _text(500, f'container not found ("{asked.container}")')
-            await check_running(self._backend, uid, asked.container)
+            asked = exec_request(request.match_info["container"], request.query)
+            uid = await self._streamed(request, asked.container)
             return await serve_exec(request, self._backend, uid, asked, self._clock)
         except Refused as refusal:
             return _text(refusal.status, refusal.text, refusal.headers)
 
+    async def attach(self, request: web.Request) -> web.StreamResponse:
+        """Join the streams of a container."""
+        try:
+            asked = attach_request(request.match_info["container"], request.query)
+            uid = await self._streamed(request, asked.container)
+            return await serve_attach(request, self._backend, uid, asked, self._clock)
+        except Refused as refusal:
+            return _text(refusal.status, refusal.text, refusal.headers)
+
+    async def _streamed(self, request: web.Request, container: str) -> PodUid:
+        """Return the UID of the pod whose running container is meant. Raises Refused."""
+        where = request.match_info
+        pod = self._pod(request)
+        uid: PodUid = pod["metadata"]["uid"]
+        if where.get("uid", uid) != uid:
+            raise Refused(500, f'container not found ("{container}")')
+        await check_running(self._backend, uid, container)
+        return uid
+
+    def _pod(self, request: web.Request) -> Json:
+        pod = find_pod(self._pods(), request.match_info["namespace"], request.match_info["pod"])
+        if pod is None:
+            raise Refused(404, "pod does not exist")
+        return pod
+
+    async def port_forward(self, request: web.Request) -> web.StreamResponse:
+        """Connect a client to ports inside a pod."""
+        try:
+            pod = self._pod(request)
+            uid: PodUid = pod["metadata"]["uid"]
+            if request.match_info.get("uid", uid) != uid:
+                raise Refused(404, "pod not found")  # noqa: TRY301 - one place answers
+            return await serve_port_forward(request, self._backend, uid, pod["metadata"]["name"], self._clock)
+        except Refused as refusal:
+            return _text(refusal.status, refusal.text, refusal.headers)
+
     async def unsupported(self, request: web.Request) -> web.Response:
-        """Refuse what is not built yet."""
+        """Refuse what is not built: /run, which no client of today uses."""
         what = request.path.split("/")[1]
-        return _text(501, f"{what} is not supported by node {self._node} (zonelet) yet; logs and exec are")
+        return _text(501, f"{what} is not supported by node {self._node} (zonelet); exec is")
 
 
 def _door(access: Access, requests: set[asyncio.Task[Any]]) -> Middleware:

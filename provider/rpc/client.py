@@ -18,6 +18,7 @@ from provider.rpc import convert
 from provider.rpc.codec import WireError
 from provider.rpc.errors import from_rpc_error
 from provider.rpc.exec_session import RemoteExec
+from provider.rpc.forward_call import RemoteConnection
 from provider.rpc.gen.elastic.v1 import service_pb2 as pb
 from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
 from provider.rpc.options import CLIENT_OPTIONS, MESSAGE_BYTES, check_tcp, socket_path
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions, PortConnection
     from provider.model.capacity import Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.usage import InstanceUsage
     from provider.rpc.codec import Codec
     from provider.rpc.options import TlsFiles
 
@@ -39,6 +41,7 @@ Answer = TypeVar("Answer")
 S = TypeVar("S")
 M = TypeVar("M", bound="Message")
 
+_PORTS: Final = range(1, 1 << 16)
 _AWAY: Final = "CloudUnavailable"
 """BackendHealth.reason when the server cannot be asked."""
 
@@ -173,18 +176,51 @@ class RemoteBackend:
     async def exec(self, uid: PodUid, request: ExecRequest) -> ExecSession:
         """See ElasticBackend."""
         start = pb.ExecStart(uid=uid, request=_encoded(convert.EXEC_REQUEST, request))
-        call = self._track(self._groups.ExecContainerCommand())
+        call = self._groups.ExecContainerCommand()
+        return await self._session(call, pb.ExecContainerCommandRequest(start=start))
+
+    async def attach(self, uid: PodUid, request: AttachRequest) -> ExecSession:
+        """See ElasticBackend."""
+        attach = pb.AttachStart(uid=uid, request=_encoded(convert.ATTACH_REQUEST, request))
+        call = self._groups.AttachContainer()
+        return await self._session(call, pb.ExecContainerCommandRequest(attach=attach))
+
+    async def _session(self, call: Any, first: pb.ExecContainerCommandRequest) -> RemoteExec:
+        await self._begin(call, first, "started")
+        return RemoteExec(call, self._tasks, self._address, closed=lambda: self._untrack(call))
+
+    async def forward(self, uid: PodUid, port: int) -> PortConnection:
+        """See ElasticBackend."""
+        if port not in _PORTS:
+            raise CloudError(CloudCode.INVALID_PARAMETER, f"port {port} is not 1 to 65535")
+        call = self._groups.ForwardPort()
+        await self._begin(call, pb.ForwardPortRequest(start=pb.ForwardPortStart(uid=uid, port=port)), "connected")
+        return RemoteConnection(call, self._address, closed=lambda: self._untrack(call))
+
+    async def _begin(self, call: Any, first: Message, due: str) -> None:
+        """Send the first message of a stream and wait for its first answer, which has to be `due`."""
+        self._track(call)
         try:
-            await self._write(call, pb.ExecContainerCommandRequest(start=start))
+            await self._write(call, first)
             answer = await self._read(call)
+            if answer is None or not answer.HasField(due):
+                text = f"the elastic API at {self._address} began a stream without `{due}`; it runs another version"
+                raise CloudError(CloudCode.INTERNAL, text)  # noqa: TRY301 - the call is given back below
         except BaseException:
             self._untrack(call)
             raise
-        if answer is None or not answer.HasField("started"):
+
+    async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
+        """See ElasticBackend."""
+        request = pb.DescribeContainerGroupUsageRequest(zone=zone)
+        call = self._track(self._groups.DescribeContainerGroupUsage(request, timeout=self._seconds))
+        found: list[InstanceUsage] = []
+        try:
+            while page := await self._read(call):
+                found += [self._decoded(convert.USAGE, usage) for usage in page.groups]
+        finally:
             self._untrack(call)
-            text = f"the elastic API at {self._address} began an exec without `started`; it runs another version"
-            raise CloudError(CloudCode.INTERNAL, text)
-        return RemoteExec(call, self._tasks, self._address, closed=lambda: self._untrack(call))
+        return found
 
     async def _call(self, method: Callable[..., Awaitable[Answer]], request: Message) -> Answer:
         """Return the answer of a call that is no stream; CloudError for every failure."""

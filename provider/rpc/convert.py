@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from provider.cloud.backend import ExecRequest, LogOptions
+from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
 from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+from provider.model.usage import InstanceUsage
 from provider.rpc.codec import Codec, WireError
-from provider.rpc.gen.elastic.v1 import group_pb2, service_pb2, spec_pb2, zone_pb2
+from provider.rpc.gen.elastic.v1 import group_pb2, service_pb2, spec_pb2, usage_pb2, zone_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -26,6 +27,9 @@ BACKEND_HEALTH: Codec[BackendHealth, zone_pb2.BackendHealth] = Codec(BackendHeal
 REDIRECT: Codec[Redirect, zone_pb2.Redirect] = Codec(Redirect, zone_pb2.Redirect)
 LOG_OPTIONS: Codec[LogOptions, service_pb2.LogOptions] = Codec(LogOptions, service_pb2.LogOptions)
 EXEC_REQUEST: Codec[ExecRequest, service_pb2.ExecRequest] = Codec(ExecRequest, service_pb2.ExecRequest)
+
+ATTACH_REQUEST: Codec[AttachRequest, service_pb2.AttachRequest] = Codec(AttachRequest, service_pb2.AttachRequest)
+USAGE: Codec[InstanceUsage, usage_pb2.ContainerGroupUsage] = Codec(InstanceUsage, usage_pb2.ContainerGroupUsage)
 
 
 def refuse_unknown_fields(message: Message) -> None:

@@ -25,6 +25,7 @@ from provider.rpc.batches import Batches
 from provider.rpc.codec import WireError
 from provider.rpc.errors import to_status
 from provider.rpc.exec_call import run_exec
+from provider.rpc.forward_call import run_forward
 from provider.rpc.gen.elastic.v1 import service_pb2 as pb
 from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
 from provider.rpc.listen import listen
@@ -201,6 +202,34 @@ class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
         request = convert.EXEC_REQUEST.decode(first.start.request)
         session = await self._backend.exec(PodUid(first.start.uid), request)
         await run_exec(session, requests, context)
+
+    @_streaming
+    async def AttachContainer(self, requests: AsyncIterator[pb.ExecContainerCommandRequest], context: Any) -> None:
+        first = await anext(requests, None)
+        if first is None or not first.HasField("attach"):
+            raise CloudError(CloudCode.INVALID_PARAMETER, "the first message has to be `attach`")
+        convert.refuse_unknown_fields(first)
+        request = convert.ATTACH_REQUEST.decode(first.attach.request)
+        session = await self._backend.attach(PodUid(first.attach.uid), request)
+        await run_exec(session, requests, context)
+
+    @_streaming
+    async def ForwardPort(self, requests: AsyncIterator[pb.ForwardPortRequest], context: Any) -> None:
+        first = await anext(requests, None)
+        if first is None or not first.HasField("start"):
+            raise CloudError(CloudCode.INVALID_PARAMETER, "the first message has to be `start`")
+        convert.refuse_unknown_fields(first)
+        connection = await self._backend.forward(PodUid(first.start.uid), first.start.port)
+        await run_forward(connection, requests, context)
+
+    @_streaming
+    async def DescribeContainerGroupUsage(self, request: pb.DescribeContainerGroupUsageRequest, context: Any) -> None:
+        convert.refuse_unknown_fields(request)
+        zone = ZoneId(request.zone) if request.HasField("zone") else None
+        found = await self._backend.describe_usage(zone)
+        for first in range(0, len(found), _PAGE):
+            groups = [convert.USAGE.encode(usage) for usage in found[first : first + _PAGE]]
+            await context.write(pb.DescribeContainerGroupUsageResponse(groups=groups))
 
 
 class _Zones(pb_grpc.ZonesServicer):

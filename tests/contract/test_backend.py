@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from provider.cloud.backend import ExecRequest, LogOptions
+from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import Redirect
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, VSwitchId, ZoneId
@@ -374,6 +374,79 @@ async def test_a_command_runs_in_a_running_container(world: BackendWorld) -> Non
     await session.close()
     await session.close()
     assert heard == (b"got this\n" if world.below.real else b"")
+
+
+async def test_whoever_joins_a_container_leaves_it_running(world: BackendWorld) -> None:
+    request = world.request()
+    assert (
+        await refusal(world.backend.attach(request.uid, AttachRequest(container="main")))
+    ).code is CloudCode.NOT_FOUND
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    asked = AttachRequest(container="other")
+    assert (await refusal(world.backend.attach(request.uid, asked))).code is CloudCode.NOT_FOUND
+    first = await world.backend.attach(request.uid, AttachRequest(container="main", stdin=True))
+    await first.write(b"it takes no input\n")
+    await first.close()
+    await first.close()
+    second = await world.backend.attach(request.uid, AttachRequest(container="main"))
+    assert running(await world.backend.describe_instance(request.uid))
+    await world.backend.delete_instance(request.uid, 0)
+    async with asyncio.timeout(20):
+        said = b"".join([piece async for _, piece in second.output()])
+        assert await second.wait() == 0
+    await second.close()
+    assert said == (b"" if world.below.real else b"simulated: main attempt 0 ended with 143\n")
+    await world.until_instance(request.uid, released)
+    error = await refusal(world.backend.attach(request.uid, AttachRequest(container="main")))
+    assert error.code is CloudCode.INCORRECT_STATUS
+
+
+async def test_a_port_is_forwarded_where_there_is_a_network(world: BackendWorld) -> None:
+    script = "echo hello | nc -l -p 8080 > /tmp/heard; touch /tmp/done; sleep 600"
+    request = world.request(world.container("main", command=("/bin/sh", "-c", script)))
+    assert (await refusal(world.backend.forward(request.uid, 8080))).code is CloudCode.NOT_FOUND
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    for number in (0, 65_536, -1):
+        assert (await refusal(world.backend.forward(request.uid, number))).code is CloudCode.INVALID_PARAMETER
+    if not world.below.real:
+        error = await refusal(world.backend.forward(request.uid, 8080))
+        assert error.code is CloudCode.UNSUPPORTED
+        assert error.message.startswith("port-forward: ")
+        return
+    error = await refusal(world.backend.forward(request.uid, 1))
+    assert (error.code, error.message) == (
+        CloudCode.INCORRECT_STATUS,
+        "failed to connect to localhost:1 inside the instance: connection refused",
+    )
+    waiting = "until cat /proc/net/tcp /proc/net/tcp6 | grep -q :1F90; do sleep 0.05; done"
+    await world.shell(request.uid, "main", waiting)
+    connection = await world.backend.forward(request.uid, 8080)
+    async with asyncio.timeout(20):
+        assert await connection.read() == b"hello\n"
+        await connection.write(b"from outside")
+        await connection.end()
+        assert await connection.read() == b""
+        await connection.write(b"dropped")
+    await connection.close()
+    await connection.close()
+    heard = "until test -e /tmp/done; do sleep 0.05; done; cat /tmp/heard"
+    assert await world.shell(request.uid, "main", heard) == b"from outside"
+
+
+async def test_usage_is_told_by_zone(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    await world.until_instance(request.uid, running)
+    found = {one.uid: one for one in await world.backend.describe_usage()}
+    assert [one.name for one in found[request.uid].containers] == ["main"]
+    assert found[request.uid].use.at > 0
+    assert request.uid in {one.uid for one in await world.backend.describe_usage(request.zone)}
+    assert await world.backend.describe_usage(ZoneId("elsewhere")) == []
+    await world.backend.delete_instance(request.uid, 0)
+    await world.until_instance(request.uid, released)
+    assert request.uid not in {one.uid for one in await world.backend.describe_usage()}
 
 
 async def test_files_are_replaced(world: BackendWorld) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from provider.cloud.backend import ExecRequest, LogOptions
+from provider.clock import SystemClock
+from provider.cloud.backend import STDOUT, AttachRequest, ExecRequest, LogOptions
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.capacity import Redirect
 from provider.model.ids import PodUid
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from provider.cloud.runtime.base import RunSpec, Seen, SeenContainer
+    from provider.model.usage import InstanceUsage
     from tests.support.cloud_worlds import RuntimeWorld
 
 UNKNOWN = PodUid("nobody")
@@ -286,3 +288,105 @@ async def test_files_may_be_written_again_and_again(runtime_world: RuntimeWorld)
         await runtime_world.runtime.write_files(sandbox.uid, "config", [FileEntry("b", content)])
     await runtime_world.runtime.release_sandbox(sandbox.uid)
     await runtime_world.runtime.write_files(sandbox.uid, "config", [FileEntry("c", b"too late")])
+
+
+# ---------------------------------------------------------------- streams and figures
+
+
+async def test_whoever_joins_a_container_hears_and_is_heard(runtime_world: RuntimeWorld) -> None:
+    runtime, sandbox = runtime_world.runtime, runtime_world.sandbox()
+    await runtime.create_sandbox(sandbox)
+    spec = await runtime_world.attempt(sandbox)
+    command = ("/bin/sh", "-c", "while read line; do echo heard $line; done; exec sleep 600")
+    container = msgspec.structs.replace(spec.container, command=command, stdin=True, stdin_once=True)
+    spec = msgspec.structs.replace(spec, container=container)
+    asked = AttachRequest(container="main", stdin=True)
+    assert (await fault(runtime.attach(sandbox.uid, 0, asked))).kind is FaultKind.START
+    await runtime.start_container(spec)
+    session = await runtime.attach(sandbox.uid, 0, asked)
+    listener = await runtime.attach(sandbox.uid, 0, AttachRequest(container="main"))
+    heard = listener.output().__aiter__()
+    async with asyncio.timeout(SECONDS):
+        await session.write(b"one\ntwo\n")
+        await session.resize(80, 24)  # it has no terminal
+        await session.close_stdin()
+        if runtime_world.real:
+            said = b""
+            while said != b"heard one\nheard two\n":
+                source, piece = await anext(heard)
+                assert source == STDOUT
+                said += piece
+        await session.close()
+        await session.close()
+        assert (await there(runtime_world, sandbox.uid)).containers[0].running
+        await runtime.stop_container(sandbox.uid, "main", 0, 0)
+        rest = b"".join([piece async for _, piece in heard])
+        assert rest == (b"" if runtime_world.real else b"simulated: main attempt 0 ended with 137\n")
+        assert await listener.wait() == 0
+    await listener.close()
+    assert (await fault(runtime.attach(sandbox.uid, 0, asked))).kind is FaultKind.START
+
+
+async def test_a_port_inside_is_reached_where_there_is_a_network(runtime_world: RuntimeWorld) -> None:
+    runtime, sandbox = runtime_world.runtime, runtime_world.sandbox()
+    if not runtime_world.real:
+        await runtime.create_sandbox(sandbox)
+        unsupported = await fault(runtime.connect_inside(sandbox.uid, 8080, 1))
+        assert unsupported.kind is FaultKind.UNSUPPORTED
+        assert unsupported.message.startswith("port-forward: ")
+        return
+    assert (await fault(runtime.connect_inside(sandbox.uid, 8080, 1))).kind is FaultKind.START
+    await runtime.create_sandbox(sandbox)
+    with pytest.raises(ConnectionRefusedError):
+        await runtime.connect_inside(sandbox.uid, 8080, SECONDS)
+    spec = await runtime_world.attempt(sandbox)
+    command = ("/bin/sh", "-c", "echo hello | nc -l -p 8080 > /tmp/heard; sleep 600")
+    container = msgspec.structs.replace(spec.container, command=command)
+    await runtime.start_container(msgspec.structs.replace(spec, container=container))
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                connected = await runtime.connect_inside(sandbox.uid, 8080, SECONDS)
+                break
+            except ConnectionRefusedError:
+                await SystemClock().sleep(0.02)
+        assert connected.gettimeout() == 0
+        assert await loop.sock_recv(connected, 100) == b"hello\n"
+    connected.close()
+    await runtime.release_sandbox(sandbox.uid)
+    assert (await fault(runtime.connect_inside(sandbox.uid, 8080, 1))).kind is FaultKind.START
+
+
+async def test_what_is_used_is_told_of_what_runs(runtime_world: RuntimeWorld) -> None:
+    runtime, sandbox = runtime_world.runtime, runtime_world.sandbox()
+
+    async def mine() -> InstanceUsage | None:
+        found = [one for one in await runtime.usage() if one.uid == sandbox.uid]
+        return found[0] if found else None
+
+    assert await mine() is None
+    await runtime.create_sandbox(msgspec.structs.replace(sandbox, memory=64 << 20))
+    spec = await runtime_world.attempt(sandbox)
+    started = await runtime.start_container(spec)
+    used = await mine()
+    assert used is not None
+    assert (used.zone, used.memory_limit) == (sandbox.zone, 64 << 20)
+    (container,) = used.containers
+    assert (container.name, container.started_at) == ("main", started.started_at)
+    if runtime_world.real:
+        async with asyncio.timeout(SECONDS):
+            while not (used.use.cpu > container.use.cpu > 0 and 0 < container.use.working_set < 64 << 20):
+                await SystemClock().sleep(0.02)
+                used = await mine()
+                assert used is not None
+                (container,) = used.containers
+        assert used.use.working_set <= used.use.memory
+        assert used.processes >= 2
+        assert [one.name for one in used.interfaces] == ["eth0"]
+    await runtime.stop_container(sandbox.uid, "main", 0, 0)
+    used = await mine()
+    assert used is not None
+    assert used.containers == ()
+    await runtime.release_sandbox(sandbox.uid)
+    assert await mine() is None

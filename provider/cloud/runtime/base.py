@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncGenerator, Sequence
 
-    from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.model.capacity import BackendHealth, Redirect, Zone
     from provider.model.instance import FileEntry
+    from provider.model.usage import InstanceUsage
 
 
 class FaultKind(StrEnum):
@@ -222,4 +223,19 @@ class ContainerRuntime(Protocol):
 
     async def exec(self, uid: PodUid, attempt: int, request: ExecRequest) -> ExecSession:
         """Start a command in a running container."""
+        ...
+
+    async def attach(self, uid: PodUid, attempt: int, request: AttachRequest) -> ExecSession:
+        """Join the streams of a running container; see ElasticBackend.attach. START when it does not run."""
+        ...
+
+    async def connect_inside(self, uid: PodUid, port: int, seconds: float) -> socket.socket:
+        """Return a connected, non-blocking TCP socket to a port of the instance's own loopback.
+
+        OSError or TimeoutError when nobody answers there; START without a running sandbox; UNSUPPORTED.
+        """
+        ...
+
+    async def usage(self) -> Sequence[InstanceUsage]:
+        """Return what every instance that has a running sandbox uses now."""
         ...

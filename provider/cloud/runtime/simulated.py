@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING
 
 from provider.cloud.runtime.base import FaultKind, Image, RuntimeFault, Seen, SeenContainer
 from provider.cloud.runtime.image_reference import named_image
-from provider.cloud.runtime.simulated_exec import SimulatedExec
+from provider.cloud.runtime.simulated_exec import SimulatedAttach, SimulatedExec
 from provider.model.capacity import BackendHealth, EngineInfo
 from provider.model.instance import ContainerKind, PullPolicy
+from provider.model.usage import ContainerUsage, InstanceUsage, Use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from provider.clock import Clock
-    from provider.cloud.backend import ExecRequest, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.cloud.runtime.base import RunSpec, SandboxSpec
     from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
@@ -300,6 +301,39 @@ class SimulatedRuntime:
         if found is None or not found.seen(self._clock.now()).running:
             raise RuntimeFault(FaultKind.START, f"container {request.container} is not running")
         return SimulatedExec()
+
+    async def attach(self, uid: PodUid, attempt: int, request: AttachRequest) -> ExecSession:
+        """See ContainerRuntime: what `logs` tells from now on; there is no program to give input to."""
+        found = self._attempt(uid, request.container, attempt)
+        if found is None or not found.seen(self._clock.now()).running:
+            raise RuntimeFault(FaultKind.START, f"container {request.container} is not running")
+        return SimulatedAttach(self._rest(uid, found, len(self._lines(found))))
+
+    async def _rest(self, uid: PodUid, attempt: _Attempt, known: int) -> AsyncGenerator[bytes, None]:
+        """Yield the lines behind the first `known` once the attempt has ended; nothing of one that is removed."""
+        while not attempt.exited(self._clock.now()):
+            attempt.changed.clear()
+            await self._wait(attempt.changed, attempt.ends_at)
+            if self._attempt(uid, attempt.spec.container.name, attempt.spec.attempt) is not attempt:
+                return
+        for _, line in self._lines(attempt)[known:]:
+            yield f"{line}\n".encode()
+
+    async def connect_inside(self, uid: PodUid, port: int, seconds: float) -> socket.socket:
+        """Raise UNSUPPORTED: there is no network in a simulated pod."""
+        text = f"port-forward: simulated pods have no network ({uid} port {port}, waited 0 of {seconds:g} s)"
+        raise RuntimeFault(FaultKind.UNSUPPORTED, text)
+
+    async def usage(self) -> Sequence[InstanceUsage]:
+        """See ContainerRuntime: nothing is used, but whoever runs is there."""
+        now = self._clock.now()
+        found = []
+        for instance in self._instances.values():
+            if instance.sandbox_exists:
+                spec, seen = instance.sandbox, [each.seen(now) for each in instance.attempts.values()]
+                running = [ContainerUsage(one.name, one.started_at or now, Use(at=now)) for one in seen if one.running]
+                found.append(InstanceUsage(spec.uid, spec.zone, Use(at=now), spec.memory, tuple(running)))
+        return found
 
     def _attempt(self, uid: PodUid, container: str, attempt: int) -> _Attempt | None:
         instance = self._instances.get(uid)

@@ -1,11 +1,14 @@
-"""The exec session of a simulated container: it succeeds at once, without output."""
+"""The sessions of a simulated container: an exec succeeds at once, an attach tells what the log does."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from provider.cloud.backend import STDOUT
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 
 class SimulatedExec:
@@ -32,3 +35,22 @@ class SimulatedExec:
 
     async def close(self) -> None:
         """See ExecSession."""
+
+
+class SimulatedAttach(SimulatedExec):
+    """ExecSession of a container that runs: `lines` is its output from now on."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
+        self._lines = lines
+        self._ended = asyncio.Event()
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """See ExecSession."""
+        async for line in self._lines:
+            yield STDOUT, line
+        self._ended.set()
+
+    async def wait(self) -> int:
+        """See ExecSession: 0 at the output's end."""
+        await self._ended.wait()
+        return 0

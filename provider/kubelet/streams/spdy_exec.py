@@ -18,7 +18,7 @@ from provider.kubelet.streams.spdy.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from provider.clock import Clock
-    from provider.cloud.backend import ExecRequest
+    from provider.kubelet.sessions import Wanted
     from provider.kubelet.streams.upgrade import UpgradedConnection
 
 CREATION_SECONDS: Final = 30.0
@@ -29,7 +29,7 @@ _MAX_EARLY: Final = 1 << 20
 _BY_TYPE: Final = {channel.stream_type: channel for channel in Channel if channel is not Channel.CLOSE}
 
 
-def wanted_channels(protocol: str, request: ExecRequest) -> frozenset[Channel]:
+def wanted_channels(protocol: str, request: Wanted) -> frozenset[Channel]:
     """Return the streams that the client must open: always the error stream, the resize stream with a terminal."""
     asked = {
         Channel.ERROR: True,

@@ -92,6 +92,10 @@ class UpgradedConnection:
         """Flush what was written, then close; safe to call twice."""
         self._transport.close()
 
+    async def finish(self) -> None:
+        """Flush what was written, and close."""
+        self.close()
+
 
 class ClientWatch:
     """Tell when the client of a plain request has left; the connection can serve no further request.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from provider.cloud.backend import ExecRequest
+    from provider.kubelet.sessions import Wanted
 
 MAX_MESSAGE: Final = 1 << 25
 """Bytes in one message of the client (golang.org/x/net/websocket DefaultMaxPayloadBytes)."""
@@ -50,7 +50,7 @@ class WebSocketChannels:
         )
         self._transport: asyncio.Transport | None = None
 
-    async def open(self, request: web.Request, asked: ExecRequest) -> web.StreamResponse:
+    async def open(self, request: web.Request, asked: Wanted) -> web.StreamResponse:
         """Answer 101, and say by an empty message on the first channel of output that the session is up."""
         await self._socket.prepare(request)
         self._transport = request.transport

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from provider.kube.client import Json
 
 CLOCK = SystemClock()
+SWITCHES = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS")
 
 
 class HostCommand:
@@ -181,7 +182,7 @@ class Node:
 
     async def start(self, *arguments: str, websockets: bool = True, **options: Any) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        environment = {**os.environ, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": str(websockets).lower()}
+        environment = {**os.environ, **dict.fromkeys(SWITCHES, str(websockets).lower())}
         streams = {"stdin": pipe, "stdout": pipe, "stderr": pipe} | options
         return await asyncio.create_subprocess_exec(*self.base, *arguments, env=environment, **streams)
 
@@ -264,7 +265,7 @@ async def _register(node: Node, address: str, port: int, features: tuple[str, ..
         "spec": {
             "nodeName": name,
             "automountServiceAccountToken": False,
-            "containers": [{"name": "main", "image": "busybox"}],
+            "containers": [{"name": "main", "image": "busybox", "stdin": True, "stdinOnce": True}],
         },
     }
     made = await api.create(f"/api/v1/namespaces/{name}/pods", pod)

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import termios
 import uuid
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,19 +17,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provider.clock import SystemClock
+from provider.cloud.port_connection import SocketConnection, open_connection
 from provider.cloud.refusals import RefusingExec, as_cloud_errors
+from provider.cloud.runtime.docker_engine.attach_session import start_attach
 from provider.cloud.runtime.docker_engine.client import open_client
+from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.exec_session import start_exec
+from provider.cloud.runtime.docker_engine.inside import connect_inside
 from provider.cloud.runtime.docker_engine.logs import read_logs
 from provider.model.ids import InstanceId, PodUid, ZoneId
 from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus, Instance
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from aiodocker import Docker
 
-    from provider.cloud.backend import ExecRequest, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -54,19 +66,30 @@ class DockerCloud:
         with as_cloud_errors():
             return RefusingExec(await start_exec(self.client, self.container, request, SystemClock()))
 
+    async def attach(self, uid: PodUid, request: AttachRequest) -> RefusingExec:
+        with as_cloud_errors():
+            return RefusingExec(await start_attach(Engine(self.client, ""), self.container, request))
+
+    async def connect_inside(self, uid: PodUid, port: int, seconds: float) -> socket.socket:
+        return await connect_inside(Engine(self.client, ""), self.container, port, seconds)
+
+    async def forward(self, uid: PodUid, port: int) -> SocketConnection:
+        return await open_connection(self, uid, port)  # type: ignore[arg-type]
+
     async def processes(self) -> str:
         listed = await self.client.containers.container(self.container).top(ps_args="axo pid,args")
         return "\n".join(row[-1] for row in listed["Processes"])
 
 
 @asynccontextmanager
-async def running(script: str) -> AsyncIterator[DockerCloud]:
+async def running(script: str, **more: Any) -> AsyncIterator[DockerCloud]:
     async with open_client("unix:///var/run/docker.sock") as client:
         config = {
             "Image": "busybox:latest",
             "Cmd": ["sh", "-c", script],
             "NetworkDisabled": True,
             "HostConfig": {"NetworkMode": "none"},
+            **more,
         }
         made = await client.containers.create(config, name=f"kubelet-{uuid.uuid4().hex[:8]}")
         try:
@@ -129,11 +152,100 @@ async def test_exec_in_a_container(on_node: Any, websockets: bool) -> None:
 @WAYS
 async def test_a_command_in_a_container_ends_with_its_client(on_node: Any, websockets: bool) -> None:
     async with running("sleep 600") as cloud, on_node(f"docker-gone-{websockets}".lower(), cloud=cloud) as node:
-        client = await node.start("exec", "p", "--", "sleep", "555", websockets=websockets)
+        script = "sleep 555 & setsid sleep 556 & sleep 557; true"
+        client = await node.start("exec", "p", "--", "sh", "-c", script, websockets=websockets)
         async with asyncio.timeout(60):
-            while "sleep 555" not in await cloud.processes():
+            while (await cloud.processes()).count("sleep 55") < 6:  # the words of the shell hold three
                 await SystemClock().sleep(0.02)
             client.kill()
             await client.wait()
-            while "sleep 555" in await cloud.processes():
+            while "sleep 55" in await cloud.processes():
                 await SystemClock().sleep(0.02)
+
+
+@pytest.mark.parametrize("way", ["spdy", "translated", "straight"])
+async def test_forwarding_a_port(on_node: Any, way: str) -> None:
+    features = ("ExtendWebSocketsToKubelet",) if way == "straight" else ()
+    script = "nc -ll -p 8080 -e cat"
+    async with running(script) as cloud, on_node(f"docker-port-{way}", *features, cloud=cloud) as node:
+        client = await node.start("port-forward", "p", ":8080", ":81", websockets=way != "spdy")
+        async with asyncio.timeout(60):
+            numbers = {}
+            while len(numbers) < 2:
+                line = (await client.stdout.readline()).decode()
+                if found := re.fullmatch(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)\n", line):
+                    numbers[found[2]] = int(found[1])
+            await asyncio.gather(*(_echoed(numbers["8080"], BIG[: 1 << 20]) for _ in range(3)))
+            reader, writer = await asyncio.open_connection("127.0.0.1", numbers["81"])
+            assert await reader.read() == b""
+            writer.close()
+            said = b""
+            while b"connection refused" not in said:
+                said += await client.stderr.readline()
+            assert b"error forwarding port 81 to pod p, uid " in said
+        if client.returncode is None:
+            client.terminate()
+        await client.communicate()
+
+
+async def _echoed(number: int, data: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+    try:
+        writer.write(data)
+        assert await reader.readexactly(len(data)) == data
+    finally:
+        writer.close()
+
+
+@WAYS
+async def test_attaching_to_a_container(on_node: Any, websockets: bool) -> None:
+    script = "while read line; do echo heard $line; echo err >&2; done; echo end; exec sleep 600"
+    more = {"OpenStdin": True, "StdinOnce": True}
+    name = f"docker-attach-{websockets}".lower()
+    async with running(script, **more) as cloud, on_node(name, cloud=cloud) as node:
+        client = await node.start("attach", "-i", "p", websockets=websockets)
+        async with asyncio.timeout(60):
+            client.stdin.write(b"one\n")
+            while (line := await client.stdout.readline()) != b"heard one\n":
+                assert line, await client.stderr.read()
+            client.stdin.write(b"two\n")
+            client.stdin.close()
+            assert await client.stdout.readline() == b"heard two\n"
+            assert await client.stdout.readline() == b"end\n"
+        client.kill()
+        await client.communicate()
+        assert "sleep 600" in await cloud.processes()
+        assert (await node.kubectl("logs", "p", "--tail=1"))[1] == b"end\n"
+
+
+@WAYS
+async def test_a_terminal_in_a_container(on_node: Any, websockets: bool) -> None:
+    name = f"docker-tty-{websockets}".lower()
+    async with running("sleep 600") as cloud, on_node(name, cloud=cloud) as node:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+        client = await node.start(
+            "exec", "-it", "p", "--", "sh", websockets=websockets, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        said = b""
+
+        async def until(text: bytes) -> None:
+            nonlocal said
+            while text not in said:
+                try:
+                    said += os.read(ours, 4096)
+                except BlockingIOError:
+                    await SystemClock().sleep(0.02)
+
+        async with asyncio.timeout(60):
+            os.write(ours, b"until stty size | grep -q 33.101; do :; done; echo si''ze\n")
+            await until(b"size\r\n")
+            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 55, 0, 0))
+            os.kill(client.pid, signal.SIGWINCH)
+            os.write(ours, b"until stty size | grep -q 44.55; do :; done; echo aga''in\n")
+            await until(b"again\r\n")
+            os.write(ours, b"exit 3\n")
+            assert await client.wait() == 3
+        os.close(ours)

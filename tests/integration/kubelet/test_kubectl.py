@@ -163,10 +163,6 @@ async def test_a_terminal_with_its_size(on_node: Any, way: str) -> None:
 
 async def test_what_is_refused(on_node: Any) -> None:
     async with on_node("refused") as node:
-        for websockets in (True, False):
-            code, _, text = await node.kubectl("attach", "p", websockets=websockets)
-            assert code == 1
-            assert "attach is not supported by node refused" in text
         node.pods.clear()
         assert "pod does not exist" in (await node.kubectl("exec", "p", "--", "true"))[2]
         assert "NotFound" in (await node.kubectl("logs", "p"))[2]

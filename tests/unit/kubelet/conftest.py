@@ -12,13 +12,13 @@ import aiohttp
 import pytest
 
 from provider.clock import ScaledClock, SystemClock
-from provider.cloud.backend import STDOUT, ExecRequest, LogOptions
+from provider.cloud.backend import STDOUT, AttachRequest, ExecRequest, LogOptions
 from provider.cluster.pki import Pair, Pki
 from provider.kube.auth_review import Decision, User
 from provider.kubelet.access import Access
 from provider.kubelet.server import kubelet_app, serving
 from provider.kubelet.tls import server_context
-from provider.model.capacity import BackendHealth
+from provider.model.capacity import BackendHealth, Zone, ZoneStatus
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import InstanceId, PodUid, ZoneId
 from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus, Instance
@@ -26,6 +26,8 @@ from provider.model.instance import ContainerPhase, ContainerState, ContainerSta
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
+
+    from provider.model.usage import InstanceUsage
 
 ZONE = ZoneId("zone-a")
 UID = PodUid("uid-1")
@@ -35,10 +37,11 @@ POD: dict[str, Any] = {
     "metadata": {"name": "p", "namespace": "ns", "uid": UID},
     "spec": {"containers": [{"name": "c"}, {"name": "w"}]},
     "status": {
+        "startTime": "2026-01-01T00:00:00Z",
         "containerStatuses": [
             {"name": "c", "state": {"running": {}}},
             {"name": "w", "state": {"waiting": {"reason": "ContainerCreating"}}},
-        ]
+        ],
     },
 }
 
@@ -49,8 +52,9 @@ class Cat:
     Called `x` it gives nothing back, and stops reading its input after four pieces.
     """
 
-    def __init__(self, *, mute: bool) -> None:
+    def __init__(self, *, mute: bool, code: int | None = None) -> None:
         self.mute = mute
+        self.code = code
         self.pieces: asyncio.Queue[bytes | None] = asyncio.Queue(4)
         self.count = 0
         self.closed = asyncio.Event()
@@ -74,7 +78,35 @@ class Cat:
         self.sizes.append((width, height))
 
     async def wait(self) -> int:
-        return self.count % 256
+        return self.count % 256 if self.code is None else self.code
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+class EchoPort:
+    """A port in the pod that gives back what it gets, `end` behind it; `closes`: it ends by itself after one piece."""
+
+    def __init__(self, *, closes: bool) -> None:
+        self.closes = closes
+        self.pieces: asyncio.Queue[bytes] = asyncio.Queue(4)
+        self.closed = asyncio.Event()
+        self.count = 0
+
+    async def read(self) -> bytes:
+        if self.closes and self.count:
+            return b""
+        self.count += 1
+        piece = await self.pieces.get()
+        if piece == b"end":
+            self.closes = True
+        return piece
+
+    async def write(self, data: bytes) -> None:
+        await self.pieces.put(data)
+
+    async def end(self) -> None:
+        await self.pieces.put(b"end")
 
     async def close(self) -> None:
         self.closed.set()
@@ -93,6 +125,9 @@ class Cloud:
         self.refusal: CloudError | None = None
         self.engine = BackendHealth(healthy=True)
         self.commands: list[tuple[ExecRequest, Cat]] = []
+        self.attached: list[tuple[AttachRequest, Cat]] = []
+        self.ports: list[tuple[int, EchoPort]] = []
+        self.usage: list[InstanceUsage] = []
 
     async def health(self) -> BackendHealth:
         return self.engine
@@ -126,6 +161,32 @@ class Cloud:
         command = Cat(mute=request.command == ("x",))
         self.commands.append((request, command))
         return command
+
+    async def attach(self, uid: PodUid, request: AttachRequest) -> Cat:
+        assert uid == UID
+        session = Cat(mute=False, code=0)
+        self.attached.append((request, session))
+        return session
+
+    async def describe_usage(self, zone: ZoneId | None = None) -> list[InstanceUsage]:
+        assert zone == ZONE
+        if self.refusal:
+            raise self.refusal
+        return self.usage
+
+    async def describe_zones(self) -> list[ZoneStatus]:
+        free = sum(one.use.working_set for one in self.usage if one.uid == UID)
+        return [ZoneStatus(zone=Zone(id=ZONE, cpu=1000, memory=(1 << 30) + free))]
+
+    async def forward(self, uid: PodUid, port: int) -> EchoPort:
+        """Somebody listens from 1000 on; 2000 ends by itself."""
+        assert uid == UID
+        if port < 1000:
+            text = f"failed to connect to localhost:{port} inside the instance: connection refused"
+            raise CloudError(CloudCode.INCORRECT_STATUS, text)
+        made = EchoPort(closes=port == 2000)
+        self.ports.append((port, made))
+        return made
 
 
 class Port:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,10 +14,7 @@ from provider.cloud.backend import ExecRequest
 from provider.kubelet.streams import channels as ch
 from provider.kubelet.streams.channels import STREAM_TYPE, Channel
 from provider.kubelet.streams.spdy import frames as f
-from provider.kubelet.streams.spdy.connection import SpdyConnection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support.spdy_client import SpdyClient
 
 EXEC = "/exec/ns/p/c?command=cat&command=-u&input=1&output=1&error=1"
 
@@ -127,64 +124,6 @@ async def test_a_broken_close_ends_the_session(listening: Any, cloud: Any) -> No
             await socket.send_bytes(b"\xff")
             await _messages(socket)
         await cloud.commands[0][1].closed.wait()
-
-
-class SpdyClient:
-    """The other end of the codec, as client-go drives it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.spdy = SpdyConnection(client=True, flow_control=False)
-        self.reader = reader
-        self.writer = writer
-        self.streams: dict[Channel, int] = {}
-        self.data: dict[int, bytes] = {}
-        self.ended: set[int] = set()
-        self.replies: set[int] = set()
-        self.resets: dict[int, int] = {}
-        self.pings: list[int] = []
-
-    @classmethod
-    async def connect(cls, port: Any, path: str, *protocols: str) -> tuple[SpdyClient, bytes]:
-        reader, writer = await asyncio.open_connection(port.host, port.port, ssl=port.admin)
-        lines = [f"POST {path} HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: SPDY/3.1"]
-        lines += [f"X-Stream-Protocol-Version: {protocol}" for protocol in protocols]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        return cls(reader, writer), await reader.readuntil(b"\r\n\r\n")
-
-    def send(self, frame: f.Frame) -> None:
-        self.writer.write(self.spdy.send(frame))
-
-    def open(self, channel: Channel, stream_type: str = "") -> int:
-        stream = self.streams[channel] = self.spdy.next_stream_id()
-        self.send(f.SynStream(stream, ((STREAM_TYPE, stream_type or channel.stream_type),)))
-        return stream
-
-    async def read(self) -> bool:
-        """Take what comes next; False at the end of the connection."""
-        chunk = await self.reader.read(1 << 16)
-        for frame in self.spdy.receive_data(chunk):
-            match frame:
-                case f.Data(stream_id, data, fin):
-                    self.data[stream_id] = self.data.get(stream_id, b"") + data
-                    self.ended |= {stream_id} if fin else set()
-                case f.SynReply(stream_id):
-                    self.replies.add(stream_id)
-                case f.RstStream(stream_id, status):
-                    self.resets[stream_id] = status
-                case f.Ping(ping_id):
-                    self.pings.append(ping_id)
-        return bool(chunk)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            assert await self.read()
-
-    def told(self, channel: Channel) -> bytes:
-        return self.data.get(self.streams[channel], b"")
-
-    async def close(self) -> None:
-        self.writer.close()
-        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
 
 
 ALL = (Channel.ERROR, Channel.STDIN, Channel.STDOUT, Channel.STDERR)
@@ -308,3 +247,47 @@ async def test_streams_must_come_in_time(listening: Any, cloud: Any) -> None:
         assert client.replies == {1}
         assert not cloud.commands
         await client.close()
+
+
+async def test_attach_joins_the_container(listening: Any, cloud: Any) -> None:
+    async with listening() as port:
+        client, _ = await SpdyClient.connect(port, "/attach/ns/p/c?input=1&output=1&error=1", ch.V4)
+        for channel in ALL:
+            client.open(channel)
+        client.send(f.Data(client.streams[Channel.STDIN], b"hello", fin=True))
+        await client.until(lambda: client.ended >= set(client.streams.values()))
+        assert client.told(Channel.STDOUT) == b"readyhello"
+        assert json.loads(client.told(Channel.ERROR))["status"] == "Success"
+        await client.close()
+        request, session = cloud.attached[0]
+        assert (request.container, request.stdin, request.tty) == ("c", True, False)
+        await session.closed.wait()
+
+
+async def test_attach_over_websocket_with_a_terminal(listening: Any, cloud: Any) -> None:
+    path = "/attach/ns/p/uid-1/c?input=1&output=1&tty=1"
+    async with (
+        listening() as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(port.url + path, ssl=port.admin, protocols=(ch.V5,)) as socket,
+    ):
+        await socket.send_bytes(b"\x04" + b'{"Width":7,"Height":5}')
+        await socket.send_bytes(b"\x00typed")
+        await socket.send_bytes(b"\xff\x00")
+        out = b"".join([data[1:] for data in await _messages(socket) if data[0] == Channel.STDOUT])
+        assert out == b"readytyped"
+        assert cloud.attached[0][1].sizes == [(7, 5)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/attach/ns/p/c", 400, "you must specify at least 1 of stdin, stdout, stderr"),
+        ("/attach/ns/p/w?output=1", 500, 'container not found ("w")'),
+        ("/attach/ns/x/c?output=1", 404, "pod does not exist"),
+        ("/attach/ns/p/c?output=1", 400, "Upgrade request required"),
+    ],
+)
+async def test_attach_that_is_refused(listening: Any, path: str, status: int, text: str) -> None:
+    async with listening() as port:
+        assert await port.get(path, method="POST") == (status, text)

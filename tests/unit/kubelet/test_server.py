@@ -61,10 +61,9 @@ async def test_paths_and_methods(listening: Any) -> None:
         assert await port.get("/containerLogs/ns/p") == (404, "404: Page Not Found")
         assert await port.get("/pods", method="DELETE") == (405, "405: Method Not Allowed")
         assert (await port.get("/healthz", method="HEAD"))[0] == 403  # HEAD has no verb in upstream's table
-        status, text = await port.get("/attach/ns/p/c", method="POST")
+        status, text = await port.get("/run/ns/p/c", method="POST")
         assert status == 501
-        assert text.startswith("attach is not supported by node node-a")
-        assert (await port.get("/portForward/ns/p"))[0] == 501
+        assert text.startswith("run is not supported by node node-a")
 
 
 async def test_pods_and_running_pods(listening: Any, cloud: Any) -> None:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provider.clock import LoopClock
-from provider.cloud.backend import STDERR, STDOUT, ExecRequest
-from provider.kubelet.sessions import IDLE_SECONDS, LINGER_SECONDS, PIECE, run_session
+from provider.cloud.backend import STDERR, STDOUT
+from provider.kubelet.liveness import IDLE_SECONDS
+from provider.kubelet.sessions import LINGER_SECONDS, PIECE, Wanted, run_session
 from provider.kubelet.streams.channels import V1, V4, Channel, ChannelError, Message
 from provider.model.errors import CloudCode, CloudError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ASKED = ExecRequest(container="c", command=("cat",), stdin=True)
+TROUBLE = "error executing command in container"
+ASKED = Wanted("c", stdin=True, stdout=True, stderr=True, tty=False, trouble=TROUBLE)
 
 
 class FakeCommand:
@@ -110,7 +112,7 @@ class FakeClient:
         return status
 
 
-async def run(client: FakeClient, command: FakeCommand | CloudError, asked: ExecRequest = ASKED) -> None:
+async def run(client: FakeClient, command: FakeCommand | CloudError, asked: Wanted = ASKED) -> None:
     async def start() -> FakeCommand:
         if isinstance(command, CloudError):
             raise command
@@ -146,14 +148,18 @@ async def test_before_v4_success_is_silent() -> None:
 
 async def test_output_that_nobody_asked_for_is_dropped() -> None:
     client = FakeClient()
-    asked = ExecRequest(container="c", command=("x",), stdout=False, stderr=True)
+    asked = Wanted("c", stdin=False, stdout=False, stderr=True, tty=False, trouble=TROUBLE)
     await run(client, FakeCommand((STDOUT, b"out"), (STDERR, b"err")), asked)
     assert client.told.keys() == {Channel.STDERR, Channel.ERROR}
 
 
 async def test_input_that_was_not_asked_for_is_dropped() -> None:
     command = FakeCommand((STDOUT, b"x"))
-    await run(FakeClient(Message(Channel.STDIN, b"no")), command, ExecRequest(container="c", command=("x",)))
+    await run(
+        FakeClient(Message(Channel.STDIN, b"no")),
+        command,
+        Wanted("c", stdin=False, stdout=True, stderr=True, tty=False, trouble=TROUBLE),
+    )
     assert command.stdin.empty()
 
 
@@ -169,7 +175,7 @@ async def test_terminal_sizes_and_nonsense_after_them() -> None:
     sizes = [b'{"Width":80,"Hei', b'ght":24}', b"}nonsense", b'{"Width":1,"Height":1}']
     client = FakeClient(*(Message(Channel.RESIZE, size) for size in sizes), Message(Channel.STDIN, b"x", closed=True))
     command = FakeCommand(echo=True)
-    await run(client, command, ExecRequest(container="c", command=("sh",), stdin=True, stderr=False, tty=True))
+    await run(client, command, Wanted("c", stdin=True, stdout=True, stderr=False, tty=True, trouble=TROUBLE))
     assert command.sizes == [(80, 24)]
     assert client.told[Channel.STDOUT] == [b"x"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provider.cloud.backend import STDERR, STDOUT
+from provider.cloud.backend import STDERR, STDOUT, ExecRequest
 from provider.model.capacity import BackendHealth, EngineInfo, Zone, ZoneStatus
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import InstanceId, PodUid, ZoneId
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from provider.cloud.backend import ExecRequest, LogOptions
+    from provider.cloud.backend import AttachRequest, LogOptions
     from provider.model.capacity import Redirect
     from provider.model.instance import Change, FileEntry, InstanceRequest
+    from provider.model.usage import InstanceUsage
 
 
 class Session:
@@ -97,6 +98,8 @@ class Backend:
         self.watch_closed = asyncio.Event()
         self.changed = asyncio.Event()
         self.sessions: list[Session] = []
+        self.ports: list[Port] = []
+        self.usage: list[InstanceUsage] = []
 
     def _ask(self, *what: Any) -> None:
         self.asked.append(what)
@@ -184,6 +187,45 @@ class Backend:
         self._ask("exec", uid, request)
         self.sessions.append(Session(request))
         return self.sessions[-1]
+
+    async def attach(self, uid: PodUid, request: AttachRequest) -> Session:
+        self._ask("attach", uid, request)
+        self.sessions.append(Session(ExecRequest(container=request.container, command=("echo",))))
+        return self.sessions[-1]
+
+    async def forward(self, uid: PodUid, port: int) -> Port:
+        self._ask("forward", uid, port)
+        self.ports.append(Port())
+        return self.ports[-1]
+
+    async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
+        self._ask("describe_usage", zone)
+        return self.usage
+
+
+class Port:
+    """A connection that gives back what it gets; `end` and `break` end it."""
+
+    def __init__(self) -> None:
+        self.pieces: asyncio.Queue[bytes] = asyncio.Queue()
+        self.ended = False
+        self.closed = asyncio.Event()
+
+    async def read(self) -> bytes:
+        data = await self.pieces.get()
+        if data == b"break":
+            raise CloudError(CloudCode.UNAVAILABLE, "the engine went away", 2.0)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        self.pieces.put_nowait(data)
+
+    async def end(self) -> None:
+        self.ended = True
+        self.pieces.put_nowait(b"")
+
+    async def close(self) -> None:
+        self.closed.set()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+from provider.cloud.backend import STDERR, STDOUT, AttachRequest, ExecRequest, ExecSession, LogOptions
 from provider.model.capacity import Redirect
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, ZoneId
@@ -20,6 +20,7 @@ from provider.model.instance import (
     Notice,
     Synced,
 )
+from provider.model.usage import ContainerUsage, InstanceUsage, InterfaceUsage, Use
 from provider.rpc.client import RemoteBackend
 
 UID = PodUid("u1")
@@ -330,3 +331,69 @@ async def test_output_that_nobody_reads_blocks_the_command(remote: RemoteBackend
     assert before < 16 << 20
     await session.close()
     await asyncio.wait_for(backend.sessions[0].closed.wait(), 10)
+
+
+# ---------------------------------------------------------------- attach, forward, usage
+
+
+async def test_an_attach_is_an_exec_without_a_command(remote: RemoteBackend, backend: Any) -> None:
+    asked = AttachRequest(container="main", stdin=True, stderr=False)
+    session = await remote.attach(UID, asked)
+    assert backend.asked == [("attach", UID, asked)]
+    await session.write(b"one")
+    await session.close_stdin()
+    async with asyncio.timeout(10):
+        assert [piece async for piece in session.output()] == [(STDOUT, b"one"), (STDERR, b"end of input")]
+        assert await session.wait() == 7
+    await session.close()
+    await backend.sessions[0].closed.wait()
+
+
+async def test_a_connection_carries_both_directions(remote: RemoteBackend, backend: Any) -> None:
+    connection = await remote.forward(UID, 8080)
+    assert backend.asked == [("forward", UID, 8080)]
+    big = bytes(range(256)) * 10_000
+    heard = b""
+    async with asyncio.timeout(10):
+        await connection.write(big)
+        while len(heard) < len(big):
+            heard += await connection.read()
+        assert heard == big
+        await connection.end()
+        assert await connection.read() == b""
+        await backend.ports[0].closed.wait()
+        await connection.write(b"too late")
+        await connection.end()
+    await connection.close()
+    await connection.close()
+
+
+async def test_a_connection_that_is_closed_is_closed_there(remote: RemoteBackend, backend: Any) -> None:
+    connection = await remote.forward(UID, 8080)
+    await connection.close()
+    async with asyncio.timeout(10):
+        await backend.ports[0].closed.wait()
+
+
+async def test_a_connection_that_breaks_says_why(remote: RemoteBackend, backend: Any) -> None:
+    connection = await remote.forward(UID, 8080)
+    await connection.write(b"break")
+    with pytest.raises(CloudError, match="the engine went away") as error:
+        await connection.read()
+    assert error.value.code is CloudCode.UNAVAILABLE
+    await connection.close()
+    backend.refusal = CloudError(CloudCode.UNSUPPORTED, "no network")
+    with pytest.raises(CloudError, match="no network"):
+        await remote.forward(UID, 8080)
+
+
+async def test_usage_comes_in_pages_and_whole(remote: RemoteBackend, backend: Any) -> None:
+    container = ContainerUsage("main", 4.5, Use(5.0, 1 << 40, 3, 2, 1, 7, 8), 9)
+    interface = InterfaceUsage("eth0", 1, 2, 3, 4)
+    backend.usage = [
+        InstanceUsage(PodUid(f"u{at}"), ZoneId("zone-a"), Use(5.0, at), at, (container,), (interface,), 3)
+        for at in range(450)
+    ]
+    assert await remote.describe_usage() == backend.usage
+    await remote.describe_usage(ZoneId("zone-b"))
+    assert backend.asked == [("describe_usage", None), ("describe_usage", ZoneId("zone-b"))]

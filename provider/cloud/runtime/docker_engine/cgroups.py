@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from provider.cloud.runtime.docker_engine.cgroup_use import read_use
 from provider.cloud.runtime.docker_engine.instance_store import checked
 from provider.model.ids import PodUid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from provider.cloud.runtime.docker_engine.cgroup_use import CgroupUse
 
 PERIOD = 100_000
 _MINIMUM_QUOTA = 1_000
@@ -111,6 +114,22 @@ class Cgroups(Protocol):
         """Return the bytes that all instances use and that cannot be taken back at once."""
         ...
 
+    def use(self, uid: PodUid, now: float) -> CgroupUse | None:
+        """Return what an instance uses at `now`, with all its containers; None without a cgroup."""
+        ...
+
+    def container_path(self, uid: PodUid, container_id: str) -> str:
+        """Return where the engine makes a container's cgroup, below every root."""
+        ...
+
+    def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
+        """Return what one container uses at `now`; None without a cgroup."""
+        ...
+
+    def first_process(self, uid: PodUid, container_id: str) -> int | None:
+        """Return the pid of a process of a container, the lowest; None when it has none."""
+        ...
+
 
 class CgroupFiles:
     """Cgroups by the file system, for the engine's driver `cgroupfs`."""
@@ -147,6 +166,22 @@ class CgroupFiles:
     def working_set(self) -> int:
         """See Cgroups."""
         return working_set(self._hierarchies, self._name)
+
+    def use(self, uid: PodUid, now: float) -> CgroupUse | None:
+        """See Cgroups."""
+        return read_use(self._hierarchies, f"{self._name}/{checked(uid)}", now)
+
+    def container_path(self, uid: PodUid, container_id: str) -> str:
+        """See Cgroups."""
+        return f"{self._name}/{checked(uid)}/{container_id}"
+
+    def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
+        """See Cgroups."""
+        return read_use(self._hierarchies, self.container_path(uid, container_id), now)
+
+    def first_process(self, uid: PodUid, container_id: str) -> int | None:
+        """See Cgroups."""
+        return first_process(self._hierarchies, self.container_path(uid, container_id))
 
     def _write(self, path: str, limits: Limits, *, weight: bool) -> None:
         cpu = min(limits.cpu, self._cap.cpu) if limits.cpu else 0
@@ -222,6 +257,15 @@ def working_set(hierarchies: Hierarchies, path: str) -> int:
         return 0
     statistics = dict(line.split(" ", 1) for line in (directory / path / "memory.stat").read_text().splitlines())
     return max(0, int((directory / path / usage).read_text()) - int(statistics.get(inactive, 0)))
+
+
+def first_process(hierarchies: Hierarchies, path: str) -> int | None:
+    """Return the lowest pid in a cgroup, None when it has none or is gone."""
+    root = hierarchies.unified if hierarchies.is_v2 else hierarchies.v1["memory"]
+    file = None if root is None else root / path / "cgroup.procs"
+    if file is None or not file.exists():
+        return None
+    return min((int(line) for line in file.read_text().split()), default=None)
 
 
 def _bottom_up(directory: Path) -> Iterator[Path]:

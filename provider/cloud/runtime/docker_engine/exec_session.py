@@ -1,29 +1,27 @@
 """A command in a running container: an exec of the Engine API on a hijacked connection.
 
 The engine ends nothing when its client goes away, and offers no way to: a command that still runs when the session is
-closed is killed by its process group on the host, once the process there is known to be in the container.
+closed is killed on the host with all that it has started (process_tree).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiodocker.exceptions import DockerError
 
-from provider.cloud.backend import STDERR, STDOUT
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.engine import CONFLICT, NOT_FOUND, faults
+from provider.cloud.runtime.docker_engine.engine_stream import DETACH_KEYS, EngineStream
+from provider.cloud.runtime.docker_engine.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiodocker import Docker
     from aiodocker.execs import Exec
-    from aiodocker.stream import Stream
 
     from provider.clock import Clock
     from provider.cloud.backend import ExecRequest
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
 _SOON, _LATER = 0.01, 1.0
 _NOT_STARTED = b"OCI runtime exec failed"
 _NOT_STARTED_CODES = (126, 127)
-DETACH_KEYS = ",".join(["ctrl-^", "ctrl-_"] * 4)
-"""What the engine takes for "detach" from a terminal: nobody types it. Its own ctrl-p,ctrl-q would swallow the shell's
-ctrl-p."""
 _RESIZE_TRIES = 20
 _BEGIN_SECONDS = 30.0
 
@@ -49,50 +44,36 @@ async def start_exec(client: Docker, container: str, request: ExecRequest, clock
             tty=request.tty,
             detach_keys=DETACH_KEYS,
         )
-        session = DockerExec(made, made.start(), clock)
-        await session.open()
-    return session
+        opened = EngineStream(made.start())
+        await opened.open()
+    return DockerExec(made, opened, clock)
 
 
 class DockerExec:
     """One running command; see ExecSession."""
 
-    def __init__(self, made: Exec, opened: Stream, clock: Clock) -> None:
+    def __init__(self, made: Exec, opened: EngineStream, clock: Clock) -> None:
         self._exec = made
         self._stream = opened
         self._clock = clock
         self._finished: dict[str, Any] | None = None
-        self._closed = False
-        self._broken = False
-
-    async def open(self) -> None:
-        """Begin, and take the connection over."""
-        await self._stream.__aenter__()
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         """See ExecSession. RuntimeFault START for a command that could not start: the engine tells it as output."""
         begins = True
-        with faults(FaultKind.REFUSED):
-            while (message := await self._stream.read_out()) is not None:
-                if begins and message.data.startswith(_NOT_STARTED):
-                    await self._check_started(message.data.decode(errors="replace").strip())
-                begins = False
-                yield (STDERR if message.stream == STDERR else STDOUT), message.data
+        async for source, data in self._stream.output():
+            if begins and data.startswith(_NOT_STARTED):
+                await self._check_started(data.decode(errors="replace").strip())
+            begins = False
+            yield source, data
 
     async def write(self, data: bytes) -> None:
         """See ExecSession."""
-        if self._closed or self._broken:
-            return
-        try:
-            await self._stream.write_in(data)
-        except (OSError, AssertionError):  # aiodocker asserts that the connection is there
-            self._broken = True  # the command has ended
+        await self._stream.write(data)
 
     async def close_stdin(self) -> None:
         """See ExecSession."""
-        transport = self._transport()
-        if transport is not None and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
+        self._stream.end_input()
 
     async def resize(self, width: int, height: int) -> None:
         """See ExecSession. The engine knows no terminal before the command has begun, and none after its end."""
@@ -131,13 +112,13 @@ class DockerExec:
 
     async def close(self) -> None:
         """See ExecSession."""
-        if self._closed:
+        if self._stream.closed:
             return
-        self._closed = True
+        self._stream.closed = True
         try:
             found = await self._begun()
             if not self._finished:
-                await asyncio.to_thread(kill_in_container, int(found["Pid"]), str(found["ContainerID"]))
+                await asyncio.to_thread(kill_tree, int(found["Pid"]), str(found["ContainerID"]))
         finally:
             await self._stream.close()
 
@@ -171,31 +152,3 @@ class DockerExec:
         if not found["Running"] and found["ExitCode"] is not None:
             self._finished = found
         return found
-
-    def _transport(self) -> asyncio.Transport | None:
-        response = self._stream._resp  # noqa: SLF001 - aiodocker has no half-close of its own
-        connection = None if response is None else response.connection
-        return None if connection is None else connection.transport
-
-
-def kill_in_container(pid: int, container: str) -> bool:
-    """Kill a process of the host with its group, if it is in this container (its ID); False if it is not. Blocking.
-
-    An exec's process leads a session of its own (runc), so its group is what it has started.
-    """
-    try:
-        held = os.pidfd_open(pid)  # from here on the number cannot come to mean another process unnoticed
-    except ProcessLookupError:
-        return False
-    try:
-        if container not in Path(f"/proc/{pid}/cgroup").read_text():
-            return False
-        group = os.getpgid(pid)
-        signal.pidfd_send_signal(held, signal.SIGKILL)
-        if group == pid:
-            os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    finally:
-        os.close(held)
-    return True

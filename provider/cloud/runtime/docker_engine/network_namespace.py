@@ -55,11 +55,12 @@ def listening_socket(pid: int, host: str, port: int, number: int | None = None) 
 
 
 async def connected_socket(pid: int, host: str, port: int, seconds: float, number: int | None = None) -> socket.socket:
-    """Return a non-blocking TCP socket from the namespace of `pid` to host:port, `host` an IPv4 address.
+    """Return a non-blocking TCP socket from the namespace of `pid` to host:port, `host` an IP address.
 
     OSError as connect(2), TimeoutError after `seconds`; `number` as for `listening_socket`.
     """
-    made = _inside(pid, number, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = _inside(pid, number, lambda: socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
     try:
         async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(made, (host, port))

@@ -2,6 +2,7 @@
 
     images       what is local, pulls            sandboxes   an instance as a whole     attempts   its containers
     sightings    inspect, relist                 hints       the engine's events        logs, exec_session
+    attach_session, inside, usage: streams and figures of instances
     instance_store, attempt_mounts, cgroups, slices: the engine's host     zone_networks: addresses, sockets, redirects
 
 It needs root on the engine's host, with the state directory at the same path for both.
@@ -18,6 +19,7 @@ import structlog
 from msgspec import Struct
 
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.attach_session import start_attach
 from provider.cloud.runtime.docker_engine.attempt_mounts import AttemptMounts
 from provider.cloud.runtime.docker_engine.attempts import Attempts
 from provider.cloud.runtime.docker_engine.engine import Engine, faults
@@ -25,11 +27,13 @@ from provider.cloud.runtime.docker_engine.exec_session import start_exec
 from provider.cloud.runtime.docker_engine.hints import Hints
 from provider.cloud.runtime.docker_engine.host import look_at_host
 from provider.cloud.runtime.docker_engine.images import Images
+from provider.cloud.runtime.docker_engine.inside import connect_inside
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
 from provider.cloud.runtime.docker_engine.logs import read_logs
-from provider.cloud.runtime.docker_engine.naming import container_name
+from provider.cloud.runtime.docker_engine.naming import container_name, sandbox_name
 from provider.cloud.runtime.docker_engine.sandboxes import Sandboxes
 from provider.cloud.runtime.docker_engine.sightings import Sightings
+from provider.cloud.runtime.docker_engine.usage import read_usage
 from provider.model.capacity import BackendHealth
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from aiodocker import Docker
 
     from provider.clock import Clock
-    from provider.cloud.backend import ExecRequest, ExecSession, LogOptions
+    from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.cloud.runtime.base import Image, RunSpec, SandboxSpec, Seen, SeenContainer
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
     from provider.cloud.runtime.docker_engine.host import Host
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import FileEntry, PullPolicy, RegistryCredential
+    from provider.model.usage import InstanceUsage
 
 _PING_SECONDS = 5.0
 _SHORTEST, _LONGEST = 0.5, 10.0
@@ -296,3 +301,20 @@ class DockerRuntime:
         """See ContainerRuntime."""
         name = container_name(self._installation, uid, request.container, attempt)
         return await start_exec(self._client, name, request, self._clock)
+
+    async def attach(self, uid: PodUid, attempt: int, request: AttachRequest) -> ExecSession:
+        """See ContainerRuntime."""
+        return await start_attach(
+            self._engine, container_name(self._installation, uid, request.container, attempt), request
+        )
+
+    async def connect_inside(self, uid: PodUid, port: int, seconds: float) -> socket.socket:
+        """See ContainerRuntime."""
+        return await connect_inside(self._engine, sandbox_name(self._installation, uid), port, seconds)
+
+    async def usage(self) -> Sequence[InstanceUsage]:
+        """See ContainerRuntime."""
+        parts = self._started
+        return await read_usage(
+            self._engine, self._installation, parts.cgroups, self._clock, parts.sightings.started_at
+        )

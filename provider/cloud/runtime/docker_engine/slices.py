@@ -10,13 +10,22 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from provider.cloud.runtime.docker_engine.cgroups import Limits, child_names, cpu_weight, remove_tree, working_set
+from provider.cloud.runtime.docker_engine.cgroup_use import read_use
+from provider.cloud.runtime.docker_engine.cgroups import (
+    Limits,
+    child_names,
+    cpu_weight,
+    first_process,
+    remove_tree,
+    working_set,
+)
 from provider.cloud.runtime.docker_engine.instance_store import checked
 from provider.model.ids import PodUid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from provider.cloud.runtime.docker_engine.cgroup_use import CgroupUse
     from provider.cloud.runtime.docker_engine.cgroups import Hierarchies
 
 _CALL_SECONDS = 30
@@ -90,6 +99,22 @@ class Slices:
     def working_set(self) -> int:
         """See Cgroups."""
         return working_set(self._hierarchies, f"{self._stem}.slice")
+
+    def use(self, uid: PodUid, now: float) -> CgroupUse | None:
+        """See Cgroups."""
+        return read_use(self._hierarchies, f"{self._stem}.slice/{self.parent(uid)}", now)
+
+    def container_path(self, uid: PodUid, container_id: str) -> str:
+        """See Cgroups: the engine's scope in the instance's slice."""
+        return f"{self._stem}.slice/{self.parent(uid)}/docker-{container_id}.scope"
+
+    def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
+        """See Cgroups."""
+        return read_use(self._hierarchies, self.container_path(uid, container_id), now)
+
+    def first_process(self, uid: PodUid, container_id: str) -> int | None:
+        """See Cgroups."""
+        return first_process(self._hierarchies, self.container_path(uid, container_id))
 
     def _start(self, unit: str, limits: Limits, *, weight: bool) -> None:
         v2 = self._hierarchies.is_v2

@@ -81,6 +81,21 @@ class ContainerGroupsStub:
                 request_serializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.SerializeToString,
                 response_deserializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.FromString,
                 _registered_method=True)
+        self.AttachContainer = channel.stream_stream(
+                '/elastic.v1.ContainerGroups/AttachContainer',
+                request_serializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.FromString,
+                _registered_method=True)
+        self.ForwardPort = channel.stream_stream(
+                '/elastic.v1.ContainerGroups/ForwardPort',
+                request_serializer=elastic_dot_v1_dot_service__pb2.ForwardPortRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.ForwardPortResponse.FromString,
+                _registered_method=True)
+        self.DescribeContainerGroupUsage = channel.unary_stream(
+                '/elastic.v1.ContainerGroups/DescribeContainerGroupUsage',
+                request_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.FromString,
+                _registered_method=True)
 
 
 class ContainerGroupsServicer:
@@ -165,6 +180,32 @@ class ContainerGroupsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachContainer(self, request_iterator, context):
+        """Ours: joins the streams of a running container's own first process. The first request is `attach`; everything else
+        is as in ExecContainerCommand, but for the end: `exit_code` is 0 once the container's output has ended, and a
+        cancelled call leaves the container running. Input for a container that takes none is dropped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForwardPort(self, request_iterator, context):
+        """Ours: a TCP connection to a port of the group's own loopback. The first request is `start`, the first response is
+        `connected`; then data goes both ways. The end of the requests is a half-close, the end of the responses that the
+        other side has closed. InvalidContainerGroup.NotFound, IncorrectStatus (nothing listens there, or the group has no
+        network now), UnsupportedOperation where groups have no network at all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeContainerGroupUsage(self, request, context):
+        """Ours: what the placed groups use now, or those of one zone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContainerGroupsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -212,6 +253,21 @@ def add_ContainerGroupsServicer_to_server(servicer, server):
                     servicer.ExecContainerCommand,
                     request_deserializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.FromString,
                     response_serializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.SerializeToString,
+            ),
+            'AttachContainer': grpc.stream_stream_rpc_method_handler(
+                    servicer.AttachContainer,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.SerializeToString,
+            ),
+            'ForwardPort': grpc.stream_stream_rpc_method_handler(
+                    servicer.ForwardPort,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.ForwardPortRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.ForwardPortResponse.SerializeToString,
+            ),
+            'DescribeContainerGroupUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.DescribeContainerGroupUsage,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -459,6 +515,87 @@ class ContainerGroups:
             '/elastic.v1.ContainerGroups/ExecContainerCommand',
             elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.SerializeToString,
             elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachContainer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/elastic.v1.ContainerGroups/AttachContainer',
+            elastic_dot_v1_dot_service__pb2.ExecContainerCommandRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.ExecContainerCommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForwardPort(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/elastic.v1.ContainerGroups/ForwardPort',
+            elastic_dot_v1_dot_service__pb2.ForwardPortRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.ForwardPortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeContainerGroupUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/elastic.v1.ContainerGroups/DescribeContainerGroupUsage',
+            elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,19 @@ class ContainerGroupsStub:
     end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
     InvalidContainerGroup.NotFound, IncorrectStatus (not running).
     """
+    AttachContainer: _grpc.StreamStreamMultiCallable[_service_pb2.ExecContainerCommandRequest, _service_pb2.ExecContainerCommandResponse]
+    """Ours: joins the streams of a running container's own first process. The first request is `attach`; everything else
+    is as in ExecContainerCommand, but for the end: `exit_code` is 0 once the container's output has ended, and a
+    cancelled call leaves the container running. Input for a container that takes none is dropped.
+    """
+    ForwardPort: _grpc.StreamStreamMultiCallable[_service_pb2.ForwardPortRequest, _service_pb2.ForwardPortResponse]
+    """Ours: a TCP connection to a port of the group's own loopback. The first request is `start`, the first response is
+    `connected`; then data goes both ways. The end of the requests is a half-close, the end of the responses that the
+    other side has closed. InvalidContainerGroup.NotFound, IncorrectStatus (nothing listens there, or the group has no
+    network now), UnsupportedOperation where groups have no network at all.
+    """
+    DescribeContainerGroupUsage: _grpc.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupUsageRequest, _service_pb2.DescribeContainerGroupUsageResponse]
+    """Ours: what the placed groups use now, or those of one zone."""
 
 @_typing.type_check_only
 class ContainerGroupsAsyncStub(ContainerGroupsStub):
@@ -126,6 +139,19 @@ class ContainerGroupsAsyncStub(ContainerGroupsStub):
     end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
     InvalidContainerGroup.NotFound, IncorrectStatus (not running).
     """
+    AttachContainer: _aio.StreamStreamMultiCallable[_service_pb2.ExecContainerCommandRequest, _service_pb2.ExecContainerCommandResponse]  # type: ignore[assignment]
+    """Ours: joins the streams of a running container's own first process. The first request is `attach`; everything else
+    is as in ExecContainerCommand, but for the end: `exit_code` is 0 once the container's output has ended, and a
+    cancelled call leaves the container running. Input for a container that takes none is dropped.
+    """
+    ForwardPort: _aio.StreamStreamMultiCallable[_service_pb2.ForwardPortRequest, _service_pb2.ForwardPortResponse]  # type: ignore[assignment]
+    """Ours: a TCP connection to a port of the group's own loopback. The first request is `start`, the first response is
+    `connected`; then data goes both ways. The end of the requests is a half-close, the end of the responses that the
+    other side has closed. InvalidContainerGroup.NotFound, IncorrectStatus (nothing listens there, or the group has no
+    network now), UnsupportedOperation where groups have no network at all.
+    """
+    DescribeContainerGroupUsage: _aio.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupUsageRequest, _service_pb2.DescribeContainerGroupUsageResponse]  # type: ignore[assignment]
+    """Ours: what the placed groups use now, or those of one zone."""
 
 class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
     """The life of a group: Create -> changes by Watch -> Delete -> `released` -> Forget -> gone. A group that ends by itself
@@ -224,6 +250,37 @@ class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
         end of stdin; what is sent to a command that has ended is dropped. A cancelled call kills the command.
         InvalidContainerGroup.NotFound, IncorrectStatus (not running).
         """
+
+    @_abc_1.abstractmethod
+    def AttachContainer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_service_pb2.ExecContainerCommandRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.ExecContainerCommandResponse], _abc.AsyncIterator[_service_pb2.ExecContainerCommandResponse]]:
+        """Ours: joins the streams of a running container's own first process. The first request is `attach`; everything else
+        is as in ExecContainerCommand, but for the end: `exit_code` is 0 once the container's output has ended, and a
+        cancelled call leaves the container running. Input for a container that takes none is dropped.
+        """
+
+    @_abc_1.abstractmethod
+    def ForwardPort(
+        self,
+        request_iterator: _MaybeAsyncIterator[_service_pb2.ForwardPortRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.ForwardPortResponse], _abc.AsyncIterator[_service_pb2.ForwardPortResponse]]:
+        """Ours: a TCP connection to a port of the group's own loopback. The first request is `start`, the first response is
+        `connected`; then data goes both ways. The end of the requests is a half-close, the end of the responses that the
+        other side has closed. InvalidContainerGroup.NotFound, IncorrectStatus (nothing listens there, or the group has no
+        network now), UnsupportedOperation where groups have no network at all.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeContainerGroupUsage(
+        self,
+        request: _service_pb2.DescribeContainerGroupUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.DescribeContainerGroupUsageResponse], _abc.AsyncIterator[_service_pb2.DescribeContainerGroupUsageResponse]]:
+        """Ours: what the placed groups use now, or those of one zone."""
 
 def add_ContainerGroupsServicer_to_server(servicer: ContainerGroupsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -24,6 +24,8 @@ class LateExec:
 
 
 class NoStream:
+    closed = False
+
     async def close(self) -> None:
         return
 

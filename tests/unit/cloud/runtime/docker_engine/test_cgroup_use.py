@@ -1,0 +1,93 @@
+"""What is read of cgroups of both kinds, and of /proc/<pid>/net/dev."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provider.cloud.runtime.docker_engine.cgroup_use import CgroupUse, read_use
+from provider.cloud.runtime.docker_engine.cgroups import CgroupFiles, Hierarchies, Limits
+from provider.cloud.runtime.docker_engine.slices import Slices
+from provider.cloud.runtime.docker_engine.usage import read_interfaces
+from provider.model.ids import PodUid
+from provider.model.usage import InterfaceUsage, Use
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAT_V1 = "cache 9\ntotal_inactive_file 300\ntotal_rss 200\ntotal_pgfault 7\ntotal_pgmajfault 1\n"
+STAT_V2 = "anon 200\nfile 9\ninactive_file 300\npgfault 7\npgmajfault 1\n"
+
+
+def put(directory: Path, **files: str) -> None:
+    directory.mkdir(parents=True)
+    for name, text in files.items():
+        (directory / name.replace("__", ".")).write_text(text)
+
+
+def v1(root: Path, path: str, *, limit: int = 1 << 30) -> Hierarchies:
+    memory = {"memory__stat": STAT_V1, "memory__usage_in_bytes": "1000\n", "memory__limit_in_bytes": f"{limit}\n"}
+    put(root / "memory" / path, **memory, cgroup__procs="7\n5\n")
+    put(root / "cpuacct" / path, cpuacct__usage="123456\n")
+    put(root / "pids" / path, pids__current="4\n")
+    return Hierarchies({name: root / name for name in ("memory", "cpu", "cpuacct", "pids")})
+
+
+def v2(root: Path, path: str, *, limit: str = "max") -> Hierarchies:
+    memory = {"memory__stat": STAT_V2, "memory__current": "1000\n", "memory__max": f"{limit}\n"}
+    put(root / path, **memory, cpu__stat="usage_usec 123\nuser_usec 1\n", pids__current="4\n", cgroup__procs="7\n5\n")
+    return Hierarchies({}, root)
+
+
+def test_v1(tmp_path: Path) -> None:
+    found = read_use(v1(tmp_path, "zonelet-x/u"), "zonelet-x/u", 9.5)
+    assert found == CgroupUse(Use(9.5, 123456, 1000, 700, 200, 7, 1), 1 << 30, 4)
+
+
+def test_v1_without_a_limit(tmp_path: Path) -> None:
+    found = read_use(v1(tmp_path, "a", limit=0x7FFFFFFFFFFFF000), "a", 9.5)
+    assert found is not None
+    assert found.memory_limit == 0
+
+
+@pytest.mark.parametrize(("limit", "bytes_"), [("max", 0), ("4096", 4096)])
+def test_v2(tmp_path: Path, limit: str, bytes_: int) -> None:
+    found = read_use(v2(tmp_path, "zonelet-x/u", limit=limit), "zonelet-x/u", 9.5)
+    assert found == CgroupUse(Use(9.5, 123_000, 1000, 700, 200, 7, 1), bytes_, 4)
+
+
+def test_a_cgroup_that_is_gone(tmp_path: Path) -> None:
+    assert read_use(v1(tmp_path / "1", "a"), "b", 9.5) is None
+    assert read_use(v2(tmp_path / "2", "a"), "b", 9.5) is None
+
+
+def test_a_working_set_is_not_negative(tmp_path: Path) -> None:
+    hierarchies = v2(tmp_path, "a")
+    (tmp_path / "a" / "memory.current").write_text("100")
+    found = read_use(hierarchies, "a", 9.5)
+    assert found is not None
+    assert found.use.working_set == 0
+
+
+def test_where_an_instance_and_its_containers_are(tmp_path: Path) -> None:
+    uid = PodUid("u-1")
+    files = CgroupFiles("x", Limits(), v1(tmp_path / "1", "zonelet-x/u-1/abc"))
+    assert files.container_use(uid, "abc", 1.0) is not None
+    assert (files.use(uid, 1.0), files.first_process(uid, "abc"), files.first_process(uid, "b")) == (None, 5, None)
+    path = "zonelet_x.slice/zonelet_x-u_1.slice/docker-abc.scope"
+    slices = Slices("x", Limits(), v2(tmp_path / "2", path))
+    assert slices.container_use(uid, "abc", 1.0) is not None
+    assert (slices.container_use(uid, "b", 1.0), slices.first_process(uid, "abc")) == (None, 5)
+
+
+def test_interfaces(tmp_path: Path) -> None:
+    file = tmp_path / "dev"
+    file.write_text(
+        "Inter-|   Receive                                                |  Transmit\n"
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop\n"
+        "    lo:     840      10    0    0    0     0          0         0      840      10    0    0    0     0     0    0\n"
+        "  eth0:12345678     100    2    0    0     0          0         0  87654321     200    3    0    0     0     0    0\n"
+    )
+    assert read_interfaces(file) == (InterfaceUsage("eth0", 12345678, 2, 87654321, 3),)
+    assert read_interfaces(tmp_path / "gone") == ()
