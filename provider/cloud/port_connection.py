@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -29,9 +30,8 @@ async def open_connection(runtime: ContainerRuntime, uid: PodUid, port: int) -> 
             text = f"failed to connect to localhost:{port} inside the instance: no answer in {CONNECT_SECONDS:g} s"
             raise CloudError(CloudCode.INCORRECT_STATUS, text) from error
         except OSError as error:
-            text = (
-                f"failed to connect to localhost:{port} inside the instance: {(error.strerror or str(error)).lower()}"
-            )
+            why = os.strerror(error.errno).lower() if error.errno else str(error)  # asyncio's words are its own
+            text = f"failed to connect to localhost:{port} inside the instance: {why}"
             raise CloudError(CloudCode.INCORRECT_STATUS, text) from error
 
 

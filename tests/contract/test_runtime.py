@@ -354,6 +354,7 @@ async def test_a_port_inside_is_reached_where_there_is_a_network(runtime_world: 
         assert connected.gettimeout() == 0
         assert await loop.sock_recv(connected, 100) == b"hello\n"
     connected.close()
+    await runtime.stop_container(sandbox.uid, "main", 0, 0)
     await runtime.release_sandbox(sandbox.uid)
     assert (await fault(runtime.connect_inside(sandbox.uid, 8080, 1))).kind is FaultKind.START
 

@@ -173,6 +173,7 @@ async def test_forwarding_a_port(on_node: Any, way: str) -> None:
             numbers = {}
             while len(numbers) < 2:
                 line = (await client.stdout.readline()).decode()
+                assert line, await client.stderr.read()
                 if found := re.fullmatch(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)\n", line):
                     numbers[found[2]] = int(found[1])
             await asyncio.gather(*(_echoed(numbers["8080"], BIG[: 1 << 20]) for _ in range(3)))
@@ -181,7 +182,9 @@ async def test_forwarding_a_port(on_node: Any, way: str) -> None:
             writer.close()
             said = b""
             while b"connection refused" not in said:
-                said += await client.stderr.readline()
+                line = await client.stderr.readline()
+                assert line, said
+                said += line
             assert b"error forwarding port 81 to pod p, uid " in said
         if client.returncode is None:
             client.terminate()

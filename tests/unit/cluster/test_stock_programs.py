@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provider.cluster.build import KUBERNETES, Upstream, cached_directory, local_sources, pinned_version
+from provider.cluster.metrics_server import METRICS_SERVER
 from provider.cluster.steps import SetupError
 from provider.cluster.stock_programs import CNI, KUBELET, built_plugins, find_stock_programs, installed_program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UPSTREAMS = pytest.mark.parametrize("upstream", [KUBELET, CNI], ids=lambda upstream: upstream.name)
+UPSTREAMS = pytest.mark.parametrize("upstream", [KUBELET, CNI, METRICS_SERVER], ids=lambda upstream: upstream.name)
 MACHINES = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "ip", "iptables")
 
 
@@ -43,7 +44,7 @@ def test_the_kubelet_is_of_the_control_planes_version_with_the_same_modules() ->
 
 
 def test_every_program_is_kept_in_the_module_by_a_tool_line() -> None:
-    for upstream in (KUBELET, CNI):
+    for upstream in (KUBELET, CNI, METRICS_SERVER):
         text = (local_sources() / upstream.name / "go.mod").read_text()
         assert [package for package in upstream.programs.values() if package not in text] == []
 
