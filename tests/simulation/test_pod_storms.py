@@ -148,8 +148,9 @@ class Storm:
 
     def _events(self) -> list[Callable[[], Any]]:
         often = [self.create, self.create, self.create]
-        more = [self.delete, self.force, self.vanish, self.arrive, self.forget, self.refuse, self.restart, self.crash]
-        return [*often, *more]
+        others = [self.delete, self.force, self.vanish, self.arrive]
+        weather = [self.forget, self.refuse, self.lose, self.restart, self.crash]
+        return [*often, *others, *weather]
 
     async def create(self) -> None:
         self._count += 1
@@ -171,8 +172,10 @@ class Storm:
     async def _by_another(self, call: Awaitable[Json]) -> Json:
         """Await a call of somebody else's, which does not fail."""
         failures, self.api._failures = self.api._failures, []
+        losses, self.api._losses = self.api._losses, []
         answer = await call
         self.api._failures += failures
+        self.api._losses += losses
         return answer
 
     async def _gone(self, name: str, grace: int | None) -> None:
@@ -214,6 +217,10 @@ class Storm:
         )
         self.api.fail(verb, part, error, self.random.randint(1, 5))
 
+    async def lose(self) -> None:
+        verb, part = self.random.choice([("patch", "/status"), ("delete", "/pods"), ("create", "/events")])
+        self.api.lose(verb, part, self.random.randint(1, 4))
+
     async def crash(self) -> None:
         anew = self.random.random() < 0.7
         await self.close(anew=anew)
@@ -233,7 +240,7 @@ class Storm:
 
     async def calm(self) -> None:
         """Nothing fails any more, what was missing is there, and what would run for ever is deleted."""
-        self.api._failures.clear()
+        self.api.calm()
         while self.missing:
             await self.arrive()
         for name, (_, ends) in sorted(self.pods.items()):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from provider.kube.client import KubeError
 from provider.model.timestamps import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from provider.clock import Clock
     from provider.kube.client import PatchKind
@@ -55,8 +56,20 @@ class Place(NamedTuple):
         return self.prefix, self.plural, self.namespace, self.name
 
 
+def _answered(method: Callable[..., Awaitable[Json]]) -> Callable[..., Awaitable[Json]]:
+    """Let a call whose answer is to be lost fail after it has taken effect."""
+
+    @functools.wraps(method)
+    async def call(self: FakeKubeApi, path: str, *arguments: Any, **named: Any) -> Json:
+        answer = await method(self, path, *arguments, **named)
+        self._raise_first(self._losses, method.__name__, path)
+        return answer
+
+    return call
+
+
 class FakeKubeApi:
-    """`calls` keeps what was asked, `fail` lets calls fail, `hook` sees each call before it is answered."""
+    """`calls` keeps what was asked, `fail` and `lose` let calls fail, `hook` sees each call before it is answered."""
 
     def __init__(self, clock: Clock) -> None:
         self.calls: list[Call] = []
@@ -68,6 +81,7 @@ class FakeKubeApi:
         self._history: list[tuple[int, str, tuple[str, str, str, str], Json]] = []
         self._news = asyncio.Event()
         self._failures: list[tuple[str, str, KubeError]] = []
+        self._losses: list[tuple[str, str, KubeError]] = []
         self._oldest = 0
 
     # ------------------------------------------------------------------ for tests
@@ -75,6 +89,15 @@ class FakeKubeApi:
     def fail(self, verb: str, path: str, error: KubeError, times: int = 1) -> None:
         """Let the next `times` calls of this verb fail whose path holds `path`."""
         self._failures += [(verb, path, error)] * times
+
+    def lose(self, verb: str, path: str, times: int = 1) -> None:
+        """Let the answers of the next `times` such calls be lost: they take effect, and the caller cannot know."""
+        self._losses += [(verb, path, KubeError(0, "ServerDisconnectedError", ""))] * times
+
+    def calm(self) -> None:
+        """Let nothing fail any more."""
+        self._failures.clear()
+        self._losses.clear()
 
     def writes(self) -> list[Call]:
         """Return the calls that change something stored, events aside."""
@@ -133,6 +156,7 @@ class FakeKubeApi:
         items = [copy.deepcopy(item) for key, item in self._objects.items() if _within(place, key) and chosen(item)]
         return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
 
+    @_answered
     async def create(self, path: str, body: Json) -> Json:
         await self._enter("create", path, body)
         place = Place.of(path)
@@ -156,6 +180,7 @@ class FakeKubeApi:
         self._store("ADDED", key, item)
         return copy.deepcopy(item)
 
+    @_answered
     async def patch(self, path: str, body: Json, kind: PatchKind, query: Mapping[str, str] | None = None) -> Json:
         await self._enter("patch", path, body)
         place = Place.of(path)
@@ -174,6 +199,7 @@ class FakeKubeApi:
             self._store("MODIFIED", place._replace(sub="").key, merged)
         return copy.deepcopy(merged)
 
+    @_answered
     async def delete(
         self,
         path: str,
@@ -227,9 +253,12 @@ class FakeKubeApi:
         self.calls.append(call)
         self.hook(call)
         await self._clock.sleep(0)
-        for index, (failing, part, error) in enumerate(self._failures):
+        self._raise_first(self._failures, verb, path)
+
+    def _raise_first(self, troubles: list[tuple[str, str, KubeError]], verb: str, path: str) -> None:
+        for index, (failing, part, error) in enumerate(troubles):
             if failing == verb and part in path:
-                del self._failures[index]
+                del troubles[index]
                 raise error
 
     def _held(self, path: str) -> Json:

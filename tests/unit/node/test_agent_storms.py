@@ -60,7 +60,17 @@ class Storm:
             await self.world.clock.sleep(self.random.choice((0, 0, 0.01, 0.5, 3, 11, 45)))
 
     def _events(self) -> list[Callable[[], None]]:
-        return [self.remove, self.replace, self.usurp, self.edit, self.refuse, self.health, self.cloud, self.size]
+        return [
+            self.remove,
+            self.replace,
+            self.usurp,
+            self.edit,
+            self.refuse,
+            self.lose,
+            self.health,
+            self.cloud,
+            self.size,
+        ]
 
     def remove(self) -> None:
         if self.world.api.held(PATH) is not None:
@@ -92,6 +102,10 @@ class Storm:
         )
         self.world.api.fail(verb, "/nodes", error, self.random.randint(1, 4))
 
+    def lose(self) -> None:
+        verb = self.random.choice(("create", "patch"))
+        self.world.api.lose(verb, self.random.choice(("/nodes", "/leases", "/events")), self.random.randint(1, 3))
+
     def health(self) -> None:
         healthy = self.random.random() < 0.5
         self.world.cloud.state = BackendHealth(healthy=healthy, reason="" if healthy else "EngineDown", engine=ENGINE)
@@ -108,7 +122,7 @@ class Storm:
     async def calm(self) -> None:
         """Nothing fails any more, and another's Node is taken away."""
         self._compare()
-        self.world.api._failures.clear()
+        self.world.api.calm()
         self.world.cloud.error, self.world.cloud.silent = None, False
         self.world.cloud.state = BackendHealth(healthy=True, engine=ENGINE)
         held = self.world.api.held(PATH)
