@@ -123,6 +123,7 @@ async def _docker(
         memory_share=docker.memory_share,
         cpu_reserve=docker.cpu_reserve,
         prefer_local=config.runtime.image_pull == "preferLocal",
+        host_paths=config.pods.host_path.allowed_paths,
     )
     runtime = DockerRuntime(client, config.name, state, networks, clock=clock, settings=settings)
     backend = LocalBackend(

@@ -156,6 +156,7 @@ class ZoneNode:
                 vswitches=tuple(VSwitchId(each.id) for each in zone.vswitches),
                 cluster_dns=shared.config.cluster.dns,
                 cluster_domain=shared.config.cluster.domain,
+                host_paths=shared.config.pods.host_path.allowed_paths,
             ),
             services=lambda: shared.services.services() if shared.services.synced else None,
             host_ip=lambda: agent.address,

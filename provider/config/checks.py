@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from provider.model.quantity import QuantityError, milli, whole
@@ -28,7 +29,14 @@ _PORTS = range(1, 65_536)
 
 def mistakes_of(config: ProviderConfig) -> list[str]:
     """Return every mistake in a configuration whose fields have the right types."""
-    return [*_installation(config), *_zones(config), *_switches(config), *_node(config), *_runtime(config)]
+    return [
+        *_installation(config),
+        *_zones(config),
+        *_switches(config),
+        *_node(config),
+        *_runtime(config),
+        *_pods(config),
+    ]
 
 
 def _installation(config: ProviderConfig) -> Iterator[str]:
@@ -167,6 +175,13 @@ def _runtime(config: ProviderConfig) -> Iterator[str]:
     for name, seconds in (("startSeconds", simulated.start_seconds), ("durationSeconds", simulated.duration_seconds)):
         if seconds is not None and not 0 <= seconds < float("inf"):
             yield f"runtime.simulated.{name}: {seconds} is no time in seconds"
+
+
+def _pods(config: ProviderConfig) -> Iterator[str]:
+    for index, text in enumerate(config.pods.host_path.allowed_paths):
+        path = PurePosixPath(text)
+        if not path.is_absolute() or ".." in path.parts:
+            yield f"pods.hostPath.allowedPaths[{index}]: {text!r} is no absolute path without `..`"
 
 
 def _is_subdomain(name: str) -> bool:

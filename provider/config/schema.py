@@ -101,6 +101,18 @@ class TlsConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True,
     authority_file: str
 
 
+class HostPathConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """hostPath volumes: off unless paths are named. A pod may mount these, and everything below them."""
+
+    allowed_paths: tuple[str, ...] = ()
+
+
+class PodsConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What pods may do here that they may not everywhere."""
+
+    host_path: HostPathConfig = HostPathConfig()
+
+
 class ProviderConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The whole document. Paths may be relative to the working directory."""
 
@@ -118,6 +130,7 @@ class ProviderConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=
     node: NodeConfig = NodeConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     cluster: ClusterConfig = ClusterConfig()
+    pods: PodsConfig = PodsConfig()
     state_dir: str = ""
     """empty: $ZONELET_STATE_DIR, else /var/lib/zonelet/<name>."""
     grpc_listen: str = ""

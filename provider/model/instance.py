@@ -66,7 +66,19 @@ class FilesVolume(Struct, frozen=True, omit_defaults=True, tag="files"):
     files: tuple[FileEntry, ...] = ()
 
 
-Volume: TypeAlias = EmptyDirVolume | FilesVolume
+class HostPathVolume(Struct, frozen=True, omit_defaults=True, tag="hostPath"):
+    """A file or directory of the engine's host, where the cloud's operator lets instances have it.
+
+    `kind`: `Directory`, `DirectoryOrCreate`, `File`, `FileOrCreate`, `Socket`, `CharDevice`, `BlockDevice`; empty:
+    it is not checked, and a directory is made if nothing is there.
+    """
+
+    name: str
+    path: str
+    kind: str = ""
+
+
+Volume: TypeAlias = EmptyDirVolume | FilesVolume | HostPathVolume
 
 
 class ExecAction(Struct, frozen=True, omit_defaults=True, tag="exec"):

@@ -101,6 +101,13 @@ class EmptyDirSource(ApiObject, frozen=True):
     size_limit: str | int | float | None = None
 
 
+class HostPathSource(ApiObject, frozen=True):
+    """hostPath; `type` empty: not checked."""
+
+    path: str = ""
+    type: str | None = None
+
+
 class ConfigMapSource(ApiObject, frozen=True):
     """configMap, as a volume or a projection."""
 
@@ -164,6 +171,7 @@ class VolumeEntry(ApiObject, frozen=True):
 
     name: str
     empty_dir: EmptyDirSource | None = None
+    host_path: HostPathSource | None = None
     config_map: ConfigMapSource | None = None
     secret: SecretSource | None = None
     projected: ProjectedSource | None = None

@@ -72,6 +72,11 @@ _DEFAULTS: dict[tuple[type, str], tuple[Any, ...]] = {
 _ALLOWED: dict[tuple[type, str], frozenset[str]] = {
     # the other action, RestartAllContainers, needs a node that declares RestartAllContainersOnContainerExits
     (RestartRuleEntry, "action"): frozenset({"Restart"}),
+    (PodSpec, "restartPolicy"): frozenset({"Always", "OnFailure", "Never"}),
+    (PodSpec, "dnsPolicy"): frozenset({"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}),
+    (Container, "imagePullPolicy"): frozenset({"Always", "IfNotPresent", "Never"}),
+    (Container, "restartPolicy"): frozenset({"Always", "OnFailure", "Never"}),
+    (Container, "terminationMessagePolicy"): frozenset({"File", "FallbackToLogsOnError"}),
     (SeccompProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
     (AppArmorProfile, "type"): frozenset({"", "RuntimeDefault", "Unconfined"}),
 }

@@ -24,7 +24,7 @@ from provider.translate.environment import environment
 from provider.translate.handlers import hook, probe, restart_rules
 from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
-from provider.translate.volumes import mounted_volumes, volume
+from provider.translate.volumes import host_path, mounted_volumes, volume
 
 if TYPE_CHECKING:
     from provider.model.pod import Container, Mount, Pod
@@ -42,6 +42,8 @@ class Placement(Struct, frozen=True, kw_only=True):
     vswitches: tuple[VSwitchId, ...] = ()
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    host_paths: tuple[str, ...] = ()
+    """what hostPath volumes may show: these paths, and what is below them."""
 
 
 def instance_request(pod: Pod, references: References, placement: Placement) -> InstanceRequest:
@@ -67,7 +69,11 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         memory=size.get("memory", 0),
         ephemeral_storage=size.get("ephemeral-storage", 0),
         vswitches=placement.vswitches,
-        volumes=tuple(volume(pod, one, references, f"spec.volumes[{i}]") for i, one in mounted_volumes(spec)),
+        volumes=tuple(
+            host_path(one, placement.host_paths, f"spec.volumes[{i}]")
+            or volume(pod, one, references, f"spec.volumes[{i}]")
+            for i, one in mounted_volumes(spec)
+        ),
         hostname=hostname,
         domain=domain,
         fqdn=_is_fqdn(pod, hostname, domain),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, Volume
+from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
 from provider.model.quantity import QuantityError, whole
 from provider.translate.downward import ADDRESS_PATHS, field_value, resource_value
 
@@ -60,6 +61,22 @@ def files_user(pod: Pod) -> int | None:
         own = None if one.security_context is None else one.security_context.run_as_user
         users.add(own if own is not None or common is None else common.run_as_user)
     return users.pop() if len(users) == 1 else None
+
+
+def host_path(entry: VolumeEntry, allowed: tuple[str, ...], path: str) -> HostPathVolume | None:
+    """Return a hostPath volume, None for any other. Raises Rejection unless the path is below an allowed one."""
+    source = entry.host_path
+    if source is None:
+        return None
+    asked = PurePosixPath(source.path)
+    if ".." in asked.parts or not any(asked.is_relative_to(one) for one in allowed):
+        where = f"{path}.hostPath"
+        text = (
+            f"{where}: {source.path} is not below a path that pods of this node may mount; an operator allows paths "
+            "by pods.hostPath.allowedPaths in the provider's configuration"
+        )
+        raise Rejection("UnsupportedPodSpec", text, field=where)
+    return HostPathVolume(entry.name, source.path, source.type or "")
 
 
 def _empty_dir(name: str, source: EmptyDirSource | None, path: str) -> EmptyDirVolume:

@@ -100,6 +100,8 @@ cluster: {dns: [10.96.0.10, dns.local], apiServer: nowhere}
             "zones: [{name: a, nodeName: x}, {name: b, nodeName: x}]",
             "zones[1].nodeName: 'x' is the node of zones[0] already",
         ),
+        ("pods: {hostPath: {allowedPaths: [data]}}", "pods.hostPath.allowedPaths[0]: 'data' is no absolute path"),
+        ("pods: {hostPath: {allowedPaths: [/a, /b/../c]}}", "pods.hostPath.allowedPaths[1]: '/b/../c' is no absolute"),
         ("zones: [5]", "zones[0]: expected a mapping, got int 5"),
         ("zones: [{name: ''}]", "zones[0].name: empty"),
         ("zones: [{name: X_}]", "zones[0].name: 'X_' is no DNS label"),

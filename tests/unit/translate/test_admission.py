@@ -50,7 +50,7 @@ def test_admits_defaults_and_other_components_fields(spec: dict[str, Any]) -> No
         ({"resourceClaims": [{"name": "gpu"}]}, "spec.resourceClaims"),
         ({"resources": {"limits": {"cpu": "1"}}}, "spec.resources"),
         ({"aFieldOfTomorrow": 1}, "spec.aFieldOfTomorrow"),
-        ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "spec.volumes[0].hostPath"),
+        ({"volumes": [{"name": "v", "iscsi": {"lun": 1}}]}, "spec.volumes[0].iscsi"),
         ({"volumes": [{"name": "v", "ephemeral": {}}]}, "spec.volumes[0].ephemeral"),
         ({"securityContext": {"supplementalGroupsPolicy": "Strict"}}, "spec.securityContext.supplementalGroupsPolicy"),
         ({"securityContext": {"appArmorProfile": {"type": "Localhost"}}}, "spec.securityContext.appArmorProfile.type"),
@@ -95,4 +95,4 @@ def test_refuses_a_container_field_by_its_path(container: dict[str, Any], path: 
 
 def test_a_wrong_type_is_a_refusal() -> None:
     with pytest.raises(Rejection, match="cannot be read"):
-        admit(pod({"restartPolicy": 3}))
+        admit(pod({"hostname": 3}))

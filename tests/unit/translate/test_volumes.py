@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from provider.model.errors import Rejection
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, Volume
-from provider.model.pod import pod_from_json
+from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
+from provider.model.pod import HostPathSource, VolumeEntry, pod_from_json
 from provider.translate.references import References
-from provider.translate.volumes import volume
+from provider.translate.volumes import host_path, volume
 
 REFERENCES = References(
     config_maps={"cm": {"a": b"1", "b": b"2"}}, secrets={"s": {"k": b"v"}}, tokens={("", 3600): "jwt"}
@@ -106,3 +106,14 @@ def test_labels_are_quoted_as_go_quotes_them() -> None:
     made = volume(pod, pod.spec.volumes[0], References(), "spec.volumes[0]")
     assert isinstance(made, FilesVolume)
     assert made.files[0].content.decode() == (r'k="tab\t bell\a del\x7f nul\x00 back\\ quote\" ü \u200b \U000e0001"')
+
+
+def test_a_host_path_needs_the_operators_word() -> None:
+    entry = VolumeEntry("v", host_path=HostPathSource("/data/x", "Directory"))
+    assert host_path(entry, ("/other", "/data"), "spec.volumes[0]") == HostPathVolume("v", "/data/x", "Directory")
+    assert host_path(VolumeEntry("v"), (), "spec.volumes[0]") is None
+    for allowed, path in (((), "/data/x"), (("/data",), "/database"), (("/data",), "/data/../etc")):
+        with pytest.raises(Rejection) as refused:
+            host_path(VolumeEntry("v", host_path=HostPathSource(path)), allowed, "spec.volumes[0]")
+        assert (refused.value.field, refused.value.terminal) == ("spec.volumes[0].hostPath", True)
+        assert "pods.hostPath.allowedPaths" in refused.value.message

@@ -19,7 +19,7 @@ from provider.cloud.runtime.docker_engine.subpath import SubPathError, open_insi
 
 if TYPE_CHECKING:
     from provider.cloud.runtime.base import RunSpec
-    from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+    from provider.cloud.runtime.docker_engine.instance_store import InstanceStore, VolumeSource
     from provider.model.ids import PodUid
     from provider.model.instance import VolumeMount
 
@@ -91,12 +91,15 @@ class AttemptMounts:
             if found is None:
                 text = f'cannot find volume "{mount.volume}" to mount into container "{container.name}"'
                 raise RuntimeFault(FaultKind.CONFIG, text)
-            source, only_read = found
-            if mount.sub_path:
+            source = found.directory
+            inside = str(PurePosixPath(found.inside) / mount.sub_path) if found.inside else mount.sub_path
+            if inside:
                 target = root / "subpaths" / f"{checked(container.name)}-{spec.attempt}-{index}"
-                source = _sub_path(source, mount, container.name, target, prepared.mounted)
+                _show(found, inside, mount, container.name, target)
+                prepared.mounted.append(target)
+                source = target
             path = _absolute(mount.path)
-            binds[path] = Bind(str(source), path, read_only=mount.read_only or only_read)
+            binds[path] = Bind(str(source), path, read_only=mount.read_only or found.read_only)
         for name in _ETC:  # a mount of the request's own comes before ours, as with the kubelet
             path = f"/etc/{name}"
             binds.setdefault(path, Bind(str(root / "etc" / name), path, read_only=container.security.read_only_root))
@@ -110,10 +113,10 @@ class AttemptMounts:
         prepared.binds.extend(binds.values())
 
 
-def _sub_path(volume: Path, mount: VolumeMount, container: str, target: Path, mounted: list[Path]) -> Path:
-    """Bind-mount the subPath to `target` and return that. The host's own paths are not told to the user."""
+def _show(source: VolumeSource, inside: str, mount: VolumeMount, container: str, target: Path) -> None:
+    """Bind-mount a part of a volume to `target`. The host's own paths are not told to the user."""
     try:
-        opened = open_inside(str(volume), mount.sub_path)
+        opened = open_inside(str(source.directory), inside)
     except SubPathError as error:
         text = f'failed to prepare subPath for volumeMount "{mount.volume}" of container "{container}": {error}'
         raise RuntimeFault(FaultKind.CONFIG, text) from error
@@ -123,11 +126,10 @@ def _sub_path(volume: Path, mount: VolumeMount, container: str, target: Path, mo
             target.mkdir(exist_ok=True)
         else:
             target.touch()
-        bind(f"/proc/self/fd/{opened}", target)
-        mounted.append(target)
+        # What the host has mounted below a path of its own is part of that path.
+        bind(f"/proc/self/fd/{opened}", target, recursive=bool(source.inside))
     finally:
         os.close(opened)
-    return target
 
 
 def _absolute(path: str) -> str:

@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 
 _MS_BIND = 4096
+_MS_REC = 16384
+_MS_PRIVATE = 1 << 18
 _MNT_DETACH = 2
 _MOUNTS = Path("/proc/self/mountinfo")
 _POINT = 4
@@ -27,9 +29,16 @@ def mount_tmpfs(path: Path, mode: int, size: int | None = None) -> None:
     _mount("tmpfs", path, "tmpfs", 0, options)
 
 
-def bind(source: str, target: Path) -> None:
-    """Show `source` (a file, a directory, an open /proc/self/fd/N) at `target`, which is of the same kind."""
-    _mount(source, target, "", _MS_BIND, "")
+def bind(source: str, target: Path, *, recursive: bool = False) -> None:
+    """Show `source` (a file, a directory, an open /proc/self/fd/N) at `target`, which is of the same kind.
+
+    `recursive`: with what is mounted below it. The copies are private, so that `unmount` takes away only these.
+    """
+    if not recursive:
+        _mount(source, target, "", _MS_BIND, "")
+        return
+    _mount(source, target, "", _MS_BIND | _MS_REC, "")
+    _mount("", target, "", _MS_REC | _MS_PRIVATE, "")
 
 
 def unmount(path: Path) -> None:

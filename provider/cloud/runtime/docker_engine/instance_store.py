@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -24,14 +24,15 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault, SandboxSpec
 from provider.cloud.runtime.docker_engine.etc_files import hosts_file, resolv_conf
 from provider.cloud.runtime.docker_engine.files_volume import write_files
 from provider.cloud.runtime.docker_engine.host_mounts import mount_tmpfs, mounts_below, unmount
+from provider.cloud.runtime.docker_engine.host_paths import HostPaths
 from provider.model.ids import PodUid
-from provider.model.instance import EmptyDirVolume, FilesVolume
+from provider.model.instance import FilesVolume, HostPathVolume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provider.clock import Clock
-    from provider.model.instance import FileEntry
+    from provider.model.instance import EmptyDirVolume, FileEntry
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _SPEC = "instance.json"
@@ -41,11 +42,20 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 _RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")
 
 
+class VolumeSource(NamedTuple):
+    """Where a volume's content is: at `inside` (empty: the whole) of a directory that nothing may lead out of."""
+
+    directory: Path
+    inside: str
+    read_only: bool
+
+
 class InstanceStore:
     """The instances' directories below `<state directory>/instances`."""
 
-    def __init__(self, state_dir: Path, clock: Clock) -> None:
+    def __init__(self, state_dir: Path, clock: Clock, host_paths: HostPaths | None = None) -> None:
         self._clock = clock
+        self._host_paths = HostPaths() if host_paths is None else host_paths
         self._root = state_dir.absolute() / "instances"
         self._specs: dict[PodUid, SandboxSpec] = {}
 
@@ -81,13 +91,17 @@ class InstanceStore:
                 FaultKind.MOUNT, f"MountVolume.SetUp failed for instance {spec.uid} : {error}"
             ) from error
 
-    def volume(self, uid: PodUid, name: str) -> tuple[Path, bool] | None:
-        """Return a volume's directory, and whether containers may only read it; None for a volume that is not there."""
+    def volume(self, uid: PodUid, name: str) -> VolumeSource | None:
+        """Return where a volume is; None for one that is not there. RuntimeFault MOUNT for what is not allowed."""
         root = self.directory(uid)
+        spec = self.spec(uid)
+        for one in () if spec is None else spec.volumes:
+            if isinstance(one, HostPathVolume) and one.name == name:
+                return VolumeSource(*self._host_paths.place(one), read_only=False)
         for folder, read_only in (("volumes", False), ("files", True)):
             path = root / folder / checked(name)
             if path.is_dir():
-                return path, read_only
+                return VolumeSource(path, "", read_only=read_only)
         return None
 
     def write(self, uid: PodUid, volume: str, files: Sequence[FileEntry]) -> None:
@@ -145,6 +159,9 @@ class InstanceStore:
 
     def _make_volumes(self, root: Path, spec: SandboxSpec) -> None:
         for volume in spec.volumes:
+            if isinstance(volume, HostPathVolume):
+                self._host_paths.ready(volume)
+                continue
             folder = root / ("files" if isinstance(volume, FilesVolume) else "volumes")
             path = folder / checked(volume.name)
             if isinstance(volume, FilesVolume):

@@ -26,6 +26,7 @@ from provider.cloud.runtime.docker_engine.engine import Engine, faults
 from provider.cloud.runtime.docker_engine.exec_session import start_exec
 from provider.cloud.runtime.docker_engine.hints import Hints
 from provider.cloud.runtime.docker_engine.host import look_at_host
+from provider.cloud.runtime.docker_engine.host_paths import HostPaths
 from provider.cloud.runtime.docker_engine.images import Images
 from provider.cloud.runtime.docker_engine.inside import connect_inside
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
@@ -70,6 +71,8 @@ class DockerSettings(Struct, frozen=True, kw_only=True):
     cpu_reserve: float = 0.5
     prefer_local: bool = False
     """imagePull: preferLocal."""
+    host_paths: tuple[str, ...] = ()
+    """pods.hostPath.allowedPaths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ class DockerRuntime:
         self._clock = clock
         self._settings = DockerSettings() if settings is None else settings
         self._engine = Engine(client, installation, clock)
-        self._store = InstanceStore(state_dir, clock)
+        self._store = InstanceStore(state_dir, clock, HostPaths(self._settings.host_paths))
         self._mounts = AttemptMounts(self._store)
         self._images = Images(client, clock, prefer_local=self._settings.prefer_local)
         self._files = asyncio.Lock()

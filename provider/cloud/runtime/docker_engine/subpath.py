@@ -20,15 +20,18 @@ class SubPathError(Exception):
     """The path leaves the volume, or something that is no directory is in its way."""
 
 
-def open_inside(volume: str, sub_path: str) -> int:
-    """Return an O_PATH descriptor of `sub_path` in the directory `volume`, made if missing. SubPathError, OSError."""
+def open_inside(volume: str, sub_path: str, mode: int | None = None) -> int:
+    """Return an O_PATH descriptor of `sub_path` in the directory `volume`, made if missing. SubPathError, OSError.
+
+    `mode` is that of directories that are made; None: the volume's own.
+    """
     path = PurePosixPath(sub_path)
     if path.is_absolute() or ".." in path.parts:
         raise SubPathError("a subPath is relative and has no '..'")
     base = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     opened = [base]
     try:
-        _walk(opened, list(path.parts), os.fstat(base).st_mode & _PERMISSIONS)
+        _walk(opened, list(path.parts), os.fstat(base).st_mode & _PERMISSIONS if mode is None else mode)
     except BaseException:
         for descriptor in opened:
             os.close(descriptor)
