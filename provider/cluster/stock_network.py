@@ -6,6 +6,7 @@ engine's own are; each is written down before it is added, and removed by the sa
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,18 @@ from provider.cluster.stock_programs import installed_program
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["add_routes", "add_rules", "has_chain", "network_rules", "remove_bridge", "remove_rules"]
+__all__ = [
+    "add_routes",
+    "add_rules",
+    "has_chain",
+    "network_rules",
+    "remove_bridge",
+    "remove_port_chains",
+    "remove_rules",
+]
 
 _SECONDS = 30.0
+_PORTS = "CNI-HOSTPORT"
 _ADVICE = "see iptables-save and ip route for what is in the way, then run this again"
 
 
@@ -77,6 +87,25 @@ def remove_bridge(name: str) -> None:
     )
     if shown.returncode == 0:
         capture([ip, "link", "delete", "dev", name], what=f"removing {name}", timeout=_SECONDS, next_step=_ADVICE)
+
+
+def remove_port_chains() -> None:
+    """Remove the chains that the CNI plugin portmap shares among all runtimes, unless a published port is in them.
+
+    The plugin makes them when it needs them, and never removes them.
+    """
+    listed = _iptables("-t", "nat", "-S")
+    if listed.returncode != 0 or any(line.startswith(f"-A {_PORTS}-DNAT ") for line in listed.stdout.splitlines()):
+        return
+    lines = [line for line in listed.stdout.splitlines() if _PORTS in line]
+    for line in lines:
+        act, chain, *words = shlex.split(line)
+        if act == "-A" and not chain.startswith(_PORTS):
+            _iptables("-t", "nat", "-D", chain, *words)
+    chains = [line.split()[1] for line in lines if line.startswith("-N ")]
+    for act in ("-F", "-X"):
+        for chain in chains:
+            _iptables("-t", "nat", act, chain)
 
 
 def _iptables(*arguments: str) -> subprocess.CompletedProcess[str]:

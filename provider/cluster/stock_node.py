@@ -42,6 +42,7 @@ from provider.cluster.stock_layout import (
     kubelet_config,
 )
 from provider.cluster.stock_network import add_routes, add_rules, has_chain, network_rules
+from provider.cluster.stock_removal import answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ class StockNode:
         self._write(layout.root / "containerd.toml", containerd_config(layout, programs.plugins).encode())
         self._write(layout.cni / "10-stock.conflist", msgspec.json.encode(cni_config(layout, record)))
         process.start([str(programs.containerd), "--config", str(layout.root / "containerd.toml")], _environment())
-        await process.ready(self.installation.clock, partial(_answers, layout.socket), _CONTAINERD_SECONDS)
+        await process.ready(self.installation.clock, partial(answers, layout.socket), _CONTAINERD_SECONDS)
 
     async def start_kubelet(self, programs: StockPrograms, api: KubeApi) -> None:
         """Start kubelet unless it runs, and wait until the Node is Ready and its port serves. SetupError if not."""
@@ -246,12 +247,3 @@ def _forward_chain() -> str:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{_ADMINISTRATORS}"}
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True

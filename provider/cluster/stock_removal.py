@@ -2,15 +2,18 @@
 
 kubelet takes its pods down itself when they are deleted and it still runs; what is left then (it was killed, a pod does
 not end) goes by force. Outside `<state>/stock` the programs leave: containers' cgroups below the node's own, sockets of
-containerd's shims in /run/containerd/s, results of CNI calls in /var/lib/cni, links in /var/log/containers, the CNI
-plugins' rules. All of it is found by the node's own names; what belongs to others is not touched.
+containerd's shims in /run/containerd/s and runc's states beside them, results of CNI calls in /var/lib/cni, links in
+/var/log/containers, a socket for device plugins in /var/lib/kubelet, the CNI plugins' rules. All of it is found by the
+node's own names; what belongs to others is not touched.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 from itertools import pairwise
@@ -28,11 +31,13 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cluster.stock_layout import StockLayout
 
-__all__ = ["kill_containers", "release_addresses", "remove_links", "shims", "unmount_all"]
+__all__ = ["answers", "kill_containers", "release_addresses", "remove_links", "shims", "unmount_all"]
 
 _PROC = Path("/proc")
 _LINKS = Path("/var/log/containers")
 _RESULTS = Path("/var/lib/cni/results")
+_RUNC = Path("/run/containerd/runc/k8s.io")
+_DEVICES = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 _SHIM = "containerd-shim-runc-v2"
 _END_SECONDS = 15.0
 _PLUGIN_SECONDS = 15.0
@@ -57,6 +62,7 @@ async def kill_containers(layout: StockLayout, clock: Clock) -> None:
     containerd has to be stopped. SetupError when a process does not end.
     """
     sockets = [_socket(each) for each in layout.tasks.glob("*/address")]
+    states = [_RUNC / each.name for each in layout.tasks.glob("*")]
 
     def ended() -> bool:
         for pid in [*_processes(layout), *shims(layout)]:
@@ -73,6 +79,9 @@ async def kill_containers(layout: StockLayout, clock: Clock) -> None:
         )
     for each in sockets:
         each.unlink(missing_ok=True)
+    for each in states:
+        shutil.rmtree(each, ignore_errors=True)  # most went with their containers
+    _remove_empty(_RUNC, _RUNC.parent)
 
 
 def unmount_all(layout: StockLayout) -> None:
@@ -83,12 +92,13 @@ def unmount_all(layout: StockLayout) -> None:
 
 
 def remove_links() -> None:
-    """Remove the links to logs that are there no more, as kubelet itself does."""
+    """Remove the links to logs that are there no more, and kubelet's socket for device plugins when nobody answers."""
     for link in _LINKS.glob("*.log") if _LINKS.is_dir() else ():
         if link.is_symlink() and not link.exists():
             link.unlink()
-    with suppress(OSError):  # not there, or another kubelet's
-        _LINKS.rmdir()
+    if _DEVICES.exists() and not answers(_DEVICES):
+        _DEVICES.unlink()
+    _remove_empty(_LINKS, _DEVICES.parent, _DEVICES.parent.parent)
 
 
 def release_addresses(layout: StockLayout, plugins: Path | None) -> None:
@@ -101,10 +111,9 @@ def release_addresses(layout: StockLayout, plugins: Path | None) -> None:
         ports = (kept.get("capabilityArgs") or {}).get("portMappings")
         if ports and plugins is not None:
             _delete_ports(plugins, layout, kept, ports)
+        (_RESULTS / f"cni-loopback-{kept['containerId']}-lo").unlink(missing_ok=True)
         file.unlink()
-    for directory in (_RESULTS, _RESULTS.parent):
-        with suppress(OSError):  # not there, or another runtime's
-            directory.rmdir()
+    _remove_empty(_RESULTS, _RESULTS.parent)
 
 
 def _delete_ports(plugins: Path, layout: StockLayout, kept: dict[str, object], ports: object) -> None:
@@ -140,6 +149,22 @@ def _processes(layout: StockLayout) -> Iterator[int]:
             with suppress(OSError):  # the cgroup has gone meanwhile
                 seen |= {int(line) for line in (Path(directory) / "cgroup.procs").read_text().split()}
     yield from seen
+
+
+def answers(path: Path) -> bool:
+    """Say whether something listens at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _remove_empty(*directories: Path) -> None:
+    for each in directories:
+        with suppress(OSError):  # not there, or somebody else's things are in it
+            each.rmdir()
 
 
 def _socket(address: Path) -> Path:

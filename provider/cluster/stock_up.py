@@ -16,7 +16,7 @@ from provider.cluster.processes import wait_until
 from provider.cluster.steps import SetupError
 from provider.cluster.stock_images import default_images, import_images
 from provider.cluster.stock_layout import STOCK_NODE
-from provider.cluster.stock_network import remove_bridge, remove_rules
+from provider.cluster.stock_network import remove_bridge, remove_port_chains, remove_rules
 from provider.cluster.stock_node import StockNode, restore_sysctls
 from provider.cluster.stock_programs import built_plugins, find_stock_programs
 from provider.cluster.stock_removal import kill_containers, release_addresses, remove_links, shims, unmount_all
@@ -78,6 +78,7 @@ async def remove_stock(installation: Installation) -> None:
     try:
         unmount_all(layout)
         release_addresses(layout, built_plugins(cache_root()))
+        remove_port_chains()
         remove_bridge(layout.bridge)
         if record is not None:
             remove_rules(record.rules)

@@ -38,7 +38,8 @@ def host_state(layout: StockLayout) -> dict[str, list[str]]:
         "sysctls": [f"{name}={Path('/proc/sys', name).read_text().strip()}" for name in _SYSCTLS],
         "results": sorted(str(each) for each in Path("/var/lib/cni").rglob("*")),
         "links": sorted(str(each) for each in Path("/var/log/containers").glob("*")),
-        "shims": sorted(str(each) for each in Path("/run/containerd/s").glob("*")),
+        "states": sorted(str(each) for each in Path("/run/containerd/runc/k8s.io").glob("*")),
+        "kubelet": sorted(str(each) for each in Path("/var/lib/kubelet").rglob("*")),
     }
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provider.cluster.build_command import BuildError
-from provider.cluster.stock_network import add_rules, has_chain, network_rules, remove_rules
+from provider.cluster.stock_network import add_rules, has_chain, network_rules, remove_port_chains, remove_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,8 @@ IPTABLES = """#!/bin/sh
 shift 4; act=$1; shift            # -w 10 -t TABLE
 case $act in
 -n) [ "$2" = DOCKER-USER ] ;;
+-S) sed 's/^/-A /; s/^-A -N/-N/' "$RULES" ;;
+-F | -X) grep -v -e "^$1 " -e "^-N $1$" "$RULES" > "$RULES.new"; mv "$RULES.new" "$RULES" ;;
 -C) grep -qxF -- "$*" "$RULES" ;;
 -I) chain=$1; shift 2; [ "$chain" != refused ] || { echo no such chain >&2; exit 1; }; echo "$chain $*" >> "$RULES" ;;
 -D) grep -qxF -- "$*" "$RULES" || exit 1
@@ -71,3 +73,21 @@ def test_a_refused_rule_is_told_in_the_kernels_words(rules: Path) -> None:
 def test_the_engines_chain_is_found_where_there_is_one() -> None:
     assert has_chain("DOCKER-USER")
     assert not has_chain("OTHER")
+
+
+PORT_CHAINS = """-N CNI-HOSTPORT-DNAT
+-N CNI-HOSTPORT-MASQ
+PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+CNI-HOSTPORT-MASQ -m mark --mark 0x2000/0x2000 -j MASQUERADE
+"""
+
+
+def test_the_plugins_chains_are_removed_with_the_last_published_port(rules: Path) -> None:
+    before = rules.read_text()
+    used = before + PORT_CHAINS + "CNI-HOSTPORT-DNAT -p tcp --dport 80 -j CNI-DN-1\n"
+    rules.write_text(used)
+    remove_port_chains()
+    assert rules.read_text() == used
+    rules.write_text(before + PORT_CHAINS)
+    remove_port_chains()
+    assert rules.read_text() == before
