@@ -137,6 +137,9 @@ class LocalBackend:
         entry = self._entry(uid)
         if not entry.machine.released:
             self._serving().supervisor.feed(entry, DeleteRequested(max(0.0, grace)))
+            if entry.instance.grace is None or entry.instance.grace > max(0.0, grace):
+                text = f"the end of instance {uid} cannot be written down now"
+                raise CloudError(CloudCode.UNAVAILABLE, text, RETRY_AFTER)
         return entry.instance
 
     async def forget_instance(self, uid: PodUid) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 1
+RETRY_AFTER = 5.0
+"""Seconds after which a write that failed may be tried again."""
 
 _SCHEMA = """
 CREATE TABLE requests (uid TEXT PRIMARY KEY, request BLOB NOT NULL);
@@ -93,21 +95,23 @@ class Journal:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write all of the block or nothing of it; blocks may nest, the outermost one commits."""
+        """Write all of the block or nothing of it; blocks may nest, the outermost one commits.
+
+        CloudError(UNAVAILABLE) when the file cannot be written now (the disk is full): nothing was written.
+        """
         if self._depth:
             yield
             return
-        self._db.execute("BEGIN IMMEDIATE")
         self._depth += 1
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        else:
-            self._db.execute("COMMIT")
+            with _refusals():
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
         finally:
             self._depth -= 1
+            if self._db.in_transaction:  # after some errors SQLite has rolled back by itself
+                self._db.execute("ROLLBACK")
 
     def accept(self, request: InstanceRequest, state: bytes) -> bool:
         """Write a new instance; False if this very request was accepted before (nothing changes then).
@@ -129,7 +133,8 @@ class Journal:
 
     def save(self, uid: PodUid, state: bytes) -> None:
         """Replace an instance's state; NOT_FOUND for one that was never accepted or is forgotten."""
-        done = self._db.execute("UPDATE states SET state = ? WHERE uid = ?", (state, uid))
+        with _refusals():
+            done = self._db.execute("UPDATE states SET state = ? WHERE uid = ?", (state, uid))
         if not done.rowcount:
             raise CloudError(CloudCode.NOT_FOUND, f"instance {uid} is not in the journal")
 
@@ -164,7 +169,17 @@ class Journal:
 
     def store_setting(self, name: str, value: bytes) -> None:
         """Store a value under a name."""
-        self._db.execute(
-            "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, value),
-        )
+        with _refusals():
+            self._db.execute(
+                "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = f"the journal cannot be written ({error}); is the disk of its directory full?"
+        raise CloudError(CloudCode.UNAVAILABLE, text, RETRY_AFTER) from error

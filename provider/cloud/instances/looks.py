@@ -31,7 +31,10 @@ LOOKS_AT_A_TIME = 8
 
 
 class Looks:
-    """Looks at instances; `saw(entry, seen, complete)` takes what was seen, in the order of one instance's looks."""
+    """Looks at instances; `saw(entry, seen, complete)` takes what was seen, in the order of one instance's looks.
+
+    `begin` runs work for one instance as a task.
+    """
 
     def __init__(
         self,
@@ -39,13 +42,13 @@ class Looks:
         clock: Clock,
         entries: Mapping[PodUid, Entry],
         saw: Callable[[Entry, Seen | None, bool], None],
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        begin: Callable[[Entry, Callable[[Entry], Coroutine[Any, Any, None]]], None],
     ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._entries = entries
         self._saw = saw
-        self._spawn = spawn
+        self._begin = begin
         self._slots = asyncio.Semaphore(LOOKS_AT_A_TIME)
         self._trouble = Trouble(log, clock, "engine.cannot_be_looked_at", "engine.looked_at_again")
         self._acts = 0
@@ -72,7 +75,7 @@ class Looks:
             entry.look_again = True
         else:
             entry.looking = True
-            self._spawn(self._look(entry))
+            self._begin(entry, self._look)
 
     async def _look(self, entry: Entry) -> None:
         try:

@@ -34,6 +34,12 @@ class Grant(Struct, frozen=True):
     address: str
 
 
+class _Held(Struct, frozen=True):
+    zone: ZoneId
+    vswitch: VSwitchId
+    address: str
+
+
 class _Wish(Struct, frozen=True):
     uid: PodUid
     zone: ZoneId
@@ -62,7 +68,7 @@ class Placement:
     def __init__(self, zones: Sequence[Zone]) -> None:
         self._zones = {zone.id: _ZoneBooks(zone) for zone in zones}
         self._waiting: dict[PodUid, _Wish] = {}
-        self._placed: dict[PodUid, tuple[ZoneId, VSwitchId]] = {}
+        self._placed: dict[PodUid, _Held] = {}
         self._order = 0
 
     def check(self, zone: ZoneId, size: Size, vswitches: Sequence[VSwitchId]) -> None:
@@ -84,16 +90,23 @@ class Placement:
             )
             raise CloudError(CloudCode.NO_STOCK, text)
 
-    def ask(self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...]) -> None:
-        """Join the zone's queue; `next_grant` serves it. Again: nothing changes."""
-        if uid in self._waiting or uid in self._placed:
-            return
+    def ask(self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...]) -> Grant | None:
+        """Return what the UID has already; else join the zone's queue, which `next_grant` serves. Again: the same.
+
+        It has something already when the row that told of its grant was not written.
+        """
+        held = self._placed.get(uid)
+        if held is not None:
+            return Grant(uid, held.vswitch, held.address)
+        if uid in self._waiting:
+            return None
         self._order += 1
         wish = _Wish(uid, zone, size, vswitches, self._order)
         self._waiting[uid] = wish
         books = self._zones.get(zone)
         if books is not None:
             books.queues.setdefault(vswitches, deque()).append(wish)
+        return None
 
     def next_grant(self, zone: ZoneId) -> Grant | None:
         """Place the first of the queue that can be; None when nobody can be placed now."""
@@ -106,8 +119,9 @@ class Placement:
                     books.ledger.reserve(wish.uid, wish.size)
                     books.queues[wish.vswitches].popleft()
                     del self._waiting[wish.uid]
-                    self._placed[wish.uid] = (zone, pool.vswitch.id)
-                    return Grant(wish.uid, pool.vswitch.id, pool.lease(wish.uid))
+                    held = _Held(zone, pool.vswitch.id, pool.lease(wish.uid))
+                    self._placed[wish.uid] = held
+                    return Grant(wish.uid, held.vswitch, held.address)
         return None
 
     def _heads(self, books: _ZoneBooks) -> Iterator[_Wish]:
@@ -127,6 +141,10 @@ class Placement:
     def waiting(self, zone: ZoneId) -> list[PodUid]:
         """Return who waits in a zone, the oldest first."""
         return [uid for uid, wish in self._waiting.items() if wish.zone == zone]
+
+    def is_waiting(self, uid: PodUid) -> bool:
+        """Tell whether an instance waits for its place."""
+        return uid in self._waiting
 
     def is_waited_for(self, zone: ZoneId) -> bool:
         """Tell whether anybody waits in a zone."""
@@ -154,7 +172,7 @@ class Placement:
         if books is None:
             return f"zone {zone} is no longer configured"
         books.ledger.adopt(uid, size)
-        self._placed[uid] = (zone, vswitch)
+        self._placed[uid] = _Held(zone, vswitch, address)
         return self._adopt_address(books, uid, vswitch, address)
 
     def hold(self, uid: PodUid, zone: ZoneId, vswitch: VSwitchId, address: str) -> str:
@@ -164,7 +182,7 @@ class Placement:
             return f"zone {zone} is not configured"
         problem = self._adopt_address(books, uid, vswitch, address)
         if not problem:
-            self._placed[uid] = (zone, vswitch)
+            self._placed[uid] = _Held(zone, vswitch, address)
         return problem
 
     def _adopt_address(self, books: _ZoneBooks, uid: PodUid, vswitch: VSwitchId, address: str) -> str:
@@ -184,13 +202,12 @@ class Placement:
         held = self._placed.pop(uid, None)
         if held is None:
             return None
-        zone, vswitch = held
-        books = self._zones[zone]
+        books = self._zones[held.zone]
         books.ledger.release(uid)
-        pool = books.pools.get(vswitch)
+        pool = books.pools.get(held.vswitch)
         if pool is not None:
             pool.release(uid)
-        return zone
+        return held.zone
 
     def status(self, zone: ZoneId, node_address: str | None) -> ZoneStatus:
         """Return what is sold of a zone."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
 from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.events import Event, Faulted, Placed, Stage
 from provider.cloud.instances.state import UNAVAILABLE
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import InstanceRequest
 
+log = structlog.get_logger(__name__)
+
 ENGINE_WAIT = "EngineWait"
-PRESSURE_RETRY = 5.0
+RETRY = 5.0
 _FOREVER = float("inf")
 _BATCH = 64
 """grants in a row before other tasks of the loop get their turn."""
@@ -54,11 +58,14 @@ class Placer:
         self._alarm = False
 
     def ask(self, request: InstanceRequest) -> None:
-        """Queue an instance; the answer comes by `feed`."""
+        """Queue an instance; the answer comes by `feed`, at once for one that has its place already."""
         size = Size(request.cpu, request.memory)
-        self.placement.ask(request.uid, request.zone, size, request.vswitches)
-        self._untold[request.uid] = request.zone
-        self._rouse(request.zone)
+        grant = self.placement.ask(request.uid, request.zone, size, request.vswitches)
+        if grant is None:
+            self._untold[request.uid] = request.zone
+            self._rouse(request.zone)
+        else:
+            self._feed(request.uid, Placed(grant.vswitch, grant.address))
 
     def release(self, uid: PodUid) -> None:
         """Give back what the instance has, and serve those who wait for it."""
@@ -79,13 +86,21 @@ class Placer:
             self._wake.clear()
             zones, self._dirty = list(self._dirty), {}
             for zone in zones:
-                await self._serve(zone)
+                try:
+                    await self._serve(zone)
+                except Exception:  # one zone's trouble, or one instance's, must not keep the others from their places
+                    log.exception("the zone's queue broke; it is served again", zone=zone, again_in_seconds=RETRY)
+                    spawn(self._serve_later(zone))
             if self._pressed and not self._alarm:
                 self._alarm = True
                 spawn(self._ask_again())
 
+    async def _serve_later(self, zone: ZoneId) -> None:
+        await self._clock.sleep(RETRY)
+        self._rouse(zone)
+
     async def _ask_again(self) -> None:
-        await self._clock.sleep(PRESSURE_RETRY)
+        await self._clock.sleep(RETRY)
         self._alarm = False
         for zone in self._pressed:
             self._rouse(zone)
@@ -116,6 +131,8 @@ class Placer:
     def _tell(self, zone: ZoneId, pressed: tuple[str, str] | None) -> None:
         for uid in [uid for uid, where in self._untold.items() if where == zone]:
             del self._untold[uid]
+            if not self.placement.is_waiting(uid):
+                continue
             if pressed is None:
                 refusal = self.placement.refusal(uid)
                 pressed_text = (str(refusal.code), refusal.message)

@@ -9,6 +9,8 @@ Rules it keeps:
 - Only looks (inspect, relist, the answer to a start) write what runs. A look that overlaps with an act of the same
   instance may be half true; it is then incomplete: it can tell what is there, not what is missing.
 - An engine that is away fails no pod: acts come back as Unavailable and are tried again, looks wait.
+- What breaks in the work for one instance (a bug, a row that cannot be written) ends nothing but that work: it is told
+  loudly, and the instance goes on from its row after a pause that grows.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ from provider.cloud.instances.state import UNAVAILABLE
 from provider.cloud.instances.timers import Timers
 from provider.cloud.instances.watch_hub import WatchHub
 from provider.cloud.runtime.base import RuntimeFault
+from provider.model.errors import CloudError
 from provider.model.instance import Notice
 
 if TYPE_CHECKING:
@@ -69,6 +72,9 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.ids import PodUid
     from provider.model.instance import Instance
+
+    Act = Callable[..., Coroutine[Any, Any, None]]
+    """work for one instance: takes its entry, and what else it needs."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +104,7 @@ class Supervisor:
         self._spawn = spawn
         self.entries: dict[PodUid, Entry] = {}
         self.hub = WatchHub(self._describe, lambda: self.entries)
-        self.looks = Looks(runtime, clock, self.entries, self._saw, spawn)
+        self.looks = Looks(runtime, clock, self.entries, self._saw, self._begin)
         self.starts = ActQueue(starts_in_flight, spawn)
         self.removals = ActQueue(REMOVALS_AT_A_TIME, spawn)
         self._acts = Acts(runtime, clock, self.hub.notice)
@@ -180,16 +186,23 @@ class Supervisor:
         try:
             instructions = entry.machine.handle(event, self._clock.now())
             self._record(entry)
-        except Exception:  # one instance's bug, or a full disk, must not end the others
-            log.exception("instance broke; it goes on from its journal row", uid=entry.uid, event_fed=repr(event))
-            self._mend(entry)
-            return
-        for instruction in instructions:
-            self._execute(entry, instruction)
-        if entry.machine.ending:
-            for name in self.starts.withdraw(entry.uid):
-                self._inbox.append((entry, Abandoned(name)))
-        self._timers.arm(entry.uid, entry.machine.wake_at())
+            for instruction in instructions:
+                self._execute(entry, instruction)
+            if entry.machine.ending:
+                for name in self.starts.withdraw(entry.uid):
+                    self._inbox.append((entry, Abandoned(name)))
+            self._timers.arm(entry.uid, entry.machine.wake_at())
+        except Exception as error:  # noqa: BLE001 - one instance's bug, or a full disk, must not end the others
+            self._mend(entry, error, repr(event))
+
+    def _begin(self, entry: Entry, act: Act, *arguments: Any) -> None:
+        self._spawn(self._work(entry, act, *arguments))
+
+    async def _work(self, entry: Entry, act: Act, *arguments: Any) -> None:
+        try:
+            await act(entry, *arguments)
+        except Exception as error:  # noqa: BLE001 - as in _handle
+            self._mend(entry, error)
 
     def _record(self, entry: Entry) -> None:
         row = self._encode(entry.machine.snapshot())
@@ -205,14 +218,19 @@ class Supervisor:
             entry.instance = msgspec.structs.replace(described, revision=self.hub.next_revision())
             self.hub.changed(entry.uid)
 
-    def _mend(self, entry: Entry) -> None:
+    def _mend(self, entry: Entry, error: Exception, during: str = "work") -> None:
         """Go back to what the journal has, and on from there after a pause that grows."""
         now = self._clock.now()
         saved = self._decoder.decode(entry.row)
         entry.machine = InstanceMachine.restore(entry.machine.request, saved, now, self._random.random())
         pause = min(RETRY * 2**entry.crashes, _LONGEST_PAUSE)
         entry.crashes += 1
-        self._timers.arm(entry.uid, now + pause)
+        if self.entries.get(entry.uid) is entry:
+            self._timers.arm(entry.uid, now + pause)
+        if isinstance(error, CloudError):
+            log.warning("instance.waits", uid=entry.uid, error=error.message, during=during, retry_seconds=pause)
+        else:
+            log.error("instance.broke", uid=entry.uid, during=during, retry_seconds=pause, exc_info=error)
 
     def _due(self, uid: PodUid) -> None:
         entry = self.entries.get(uid)
@@ -224,11 +242,14 @@ class Supervisor:
 
     def _saw(self, entry: Entry, seen: Seen | None, complete: bool) -> None:  # noqa: FBT001 - the callback of Looks
         attempts = () if seen is None else seen.containers
-        if not (complete and entry.machine.agrees(attempts)):
-            self.feed(entry, Observed(attempts, complete))
-        if complete and entry.machine.wants_sandbox and not (seen is not None and seen.sandbox_running):
-            log.warning("sandbox died", uid=entry.uid)
-            self.feed(entry, SandboxLost())
+        try:
+            if not (complete and entry.machine.agrees(attempts)):
+                self.feed(entry, Observed(attempts, complete))
+            if complete and entry.machine.wants_sandbox and not (seen is not None and seen.sandbox_running):
+                log.warning("sandbox died", uid=entry.uid)
+                self.feed(entry, SandboxLost())
+        except Exception as error:  # noqa: BLE001 - as in _handle
+            self._mend(entry, error)
 
     # ------------------------------------------------------------------ instructions
 
@@ -238,21 +259,22 @@ class Supervisor:
             case Place():
                 self.placer.ask(entry.machine.request)
             case CreateSandbox():
-                self.starts.submit(uid, entry.order, "", partial(self._create_sandbox, entry, instruction))
+                self.starts.submit(uid, entry.order, "", partial(self._work, entry, self._create_sandbox, instruction))
             case StartContainer(name):
-                self.starts.submit(uid, entry.order, name, partial(self._start, entry, instruction))
+                self.starts.submit(uid, entry.order, name, partial(self._work, entry, self._start, instruction))
             case EnsureImage():
-                self._spawn(self._ensure_image(entry, instruction))
+                self._begin(entry, self._ensure_image, instruction)
             case StopContainer():
-                self._spawn(self._stop(entry, instruction))
+                self._begin(entry, self._stop, instruction)
             case RemoveAttempt(name):
-                self.removals.submit(uid, self._rank(), name, partial(self._remove_attempt, entry, instruction))
+                act = partial(self._work, entry, self._remove_attempt, instruction)
+                self.removals.submit(uid, self._rank(), name, act)
             case ReleaseSandbox():
-                self.removals.submit(uid, self._rank(), "", partial(self._release, entry))
+                self.removals.submit(uid, self._rank(), "", partial(self._work, entry, self._release))
             case RunProbe():
-                self._spawn(self._probe(entry, instruction))
+                self._begin(entry, self._probe, instruction)
             case RunHook():
-                self._spawn(self._hook(entry, instruction))
+                self._begin(entry, self._hook, instruction)
             case Tell(reason, message, container, warning):
                 at = self._clock.now()
                 self.hub.notice(
@@ -282,9 +304,8 @@ class Supervisor:
         self.feed(entry, await self._acts.guarded(Stage.IMAGE, wanted.container, act))
 
     async def _release(self, entry: Entry) -> None:
-        event = await self._acts.guarded(Stage.RELEASE, "", self._acts.release(entry.machine))
-        self.feed(entry, event)
-        if not isinstance(event, Faulted):
+        self.feed(entry, await self._acts.guarded(Stage.RELEASE, "", self._acts.release(entry.machine)))
+        if entry.machine.released:  # and the row says so: otherwise the next start would book it again
             self.placer.release(entry.uid)
 
     async def _probe(self, entry: Entry, wanted: RunProbe) -> None:

@@ -152,3 +152,33 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(CloudError, match="move it away"):
         Journal(path)
     assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_full_disk_is_told_and_once_there_is_room_again_everything_goes_on(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from provider.cloud.instances.journal import Journal\n"
+        "from provider.model.errors import CloudError\n"
+        "from tests.unit.cloud.instances.test_journal import request\n"
+        "path = Path(sys.argv[1]); journal = Journal(path); journal.accept(request(), b'before')\n"
+        "full = path.with_name(path.name + '-wal').stat().st_size\n"
+        "acts = [lambda: journal.accept(request('u2'), b'{}'), lambda: journal.save(request().uid, b'x' * 9000),\n"
+        "        lambda: journal.forget(request().uid, 1.0), lambda: journal.store_setting('a', b'b')]\n"
+        "for act in acts * 2:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))\n"
+        "    try:\n"
+        "        act()\n"
+        "    except CloudError as error:\n"
+        "        print(error.code.name, error.retry_after)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "    assert [(r.request.uid, r.state) for r in journal.records().values()] == [('u1', b'before')]\n"
+        "for act in acts:\n"
+        "    act()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "j.db")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stderr, done.stdout.split("\n")) == ("", ["UNAVAILABLE 5.0"] * 8 + [""])
+    with Journal(tmp_path / "j.db") as journal:
+        assert set(journal.records()) == {"u2"}
+        assert journal.setting("a") == b"b"
