@@ -114,7 +114,19 @@ class NodeCredential(Credential):
 
 
 class ProviderCredential(Credential):
-    """The provider's own: of nodes it may get, list, patch and delete, and nothing else."""
+    """The provider's own: it may patch Nodes, and neither read nor remove them."""
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        self._admit(f"cannot get {path}")
+        return {}
+
+    async def list(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        self._admit(f"cannot list {path}")
+        return {}
+
+    async def delete(self, path: str, **_: Any) -> Json:
+        self._admit(f"cannot delete {path}")
+        return {}
 
     def may_create(self, path: str, body: Json) -> str:
         return f"cannot create {path}"
