@@ -41,6 +41,8 @@ def status_patch(current: Mapping[str, Any], wanted: Mapping[str, Any], *, heart
     changed: Json = {
         field: wanted[field] for field in PLAIN_FIELDS if field in wanted and _lacks(current, wanted, field)
     }
+    if "declaredFeatures" not in current and "nodeInfo" not in changed and not heartbeat:
+        changed.pop("declaredFeatures", None)  # it was sent with nodeInfo: a server before 1.36 drops it every time
     for field in ("capacity", "allocatable"):
         resources = {
             name: amount

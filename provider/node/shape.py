@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-DECLARED_FEATURES: tuple[str, ...] = ()
+DECLARED_FEATURES: tuple[str, ...] = ("ExtendWebSocketsToKubelet",)
 """node.status.declaredFeatures (KEP-5328): a feature is named here by the change that implements it."""
 
 VERSION_MARK = "-zonelet-"

@@ -45,6 +45,24 @@ def test_a_status_that_says_it_all_needs_its_heartbeat_only(heartbeat: bool) -> 
     assert patch is None or set(patch["status"]) == {"conditions"}
 
 
+def test_declared_features_that_a_server_drops_are_sent_with_heartbeats_only() -> None:
+    """kube-apiserver before 1.36 has no such field."""
+    wanted = node_status(facts(), 100)
+    dropped = {key: value for key, value in wanted.items() if key != "declaredFeatures"}
+    assert status_patch(dropped, wanted, heartbeat=False) is None
+    patch = status_patch(dropped, wanted, heartbeat=True)
+    assert patch is not None
+    assert patch["status"]["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+    before = {**dropped, "nodeInfo": {**wanted["nodeInfo"], "kubeletVersion": "v1.37.2-zonelet-0.0.9"}}
+    patch = status_patch(before, wanted, heartbeat=False)
+    assert patch is not None
+    assert patch["status"].keys() >= {"nodeInfo", "declaredFeatures"}
+    other = {**wanted, "declaredFeatures": ["Other"]}
+    patch = status_patch(other, wanted, heartbeat=False)
+    assert patch is not None
+    assert patch["status"]["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+
+
 @pytest.mark.parametrize(
     ("present", "wanted", "same"),
     [

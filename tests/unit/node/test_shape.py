@@ -78,5 +78,5 @@ def test_resources_addresses_and_port() -> None:
     assert shape.node_status(facts(instances=7), 0)["capacity"]["pods"] == "7"
     assert status["addresses"][0] == {"type": "InternalIP", "address": "172.20.0.5"}
     assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
-    assert "declaredFeatures" not in status
+    assert status["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
     assert msgspec.json.decode(msgspec.json.encode(status)) == status
