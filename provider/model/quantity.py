@@ -61,8 +61,8 @@ def divided(amount: Fraction, divisor: str | float) -> int:
 
 
 def cpu_text(milli_cores: int) -> str:
-    """Write milli-cores as the API server does: 100 -> "100m", 2000 -> "2"."""
-    return f"{milli_cores}m" if milli_cores % 1000 else str(milli_cores // 1000)
+    """Write milli-cores as the API server does: 100 -> "100m", 2000 -> "2", 9000000 -> "9k"."""
+    return f"{milli_cores}m" if milli_cores % 1000 else _suffixed(milli_cores // 1000, 1000, "")
 
 
 def bytes_text(amount: int) -> str:

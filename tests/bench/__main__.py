@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ from provider.cluster.down import take_down
 from provider.cluster.installation import Installation
 from provider.cluster.local_up import up_local
 from provider.cluster.steps import Steps
-from provider.config.load import load
 from provider.kube.client import HttpKubeApi
 from tests.bench import pods, raw_docker
 from tests.bench.measure import usage
@@ -92,7 +90,7 @@ async def docker_rounds(
         template = await template_of(client, uid)
         await pods.burst(api, [f"warm-{index}" for index in range(8)], pid)
         for number in range(rounds):
-            addresses = free_addresses(installation, template.address, count)
+            addresses = raw_docker.free_addresses(installation, template.address, count)
             raw.append(await raw_docker.burst(client, template, addresses, RAW_IN_FLIGHT))
             own.append(await pods.burst(api, [f"pod-{number}-{index}" for index in range(count)], pid))
             print(f"round {number + 1}: zonelet {own[-1].rate:.2f} pods/s, raw Docker {raw[-1].rate:.2f}", flush=True)
@@ -122,14 +120,6 @@ async def template_of(client: Docker, uid: str) -> raw_docker.Template:
     sandbox = next(each for each in shown if each["NetworkSettings"]["Networks"])
     (main,) = [each for each in shown if each is not sandbox]
     return raw_docker.Template(sandbox, main)
-
-
-def free_addresses(installation: Installation, used: str, count: int) -> list[str]:
-    """Return addresses of the block that has `used`, to which zonelet, which begins at the low end, does not come."""
-    zones = load(installation.provider_config).zones
-    blocks = [ip_network(switch.cidr) for zone in zones for switch in zone.v_switches]
-    block = next(each for each in blocks if ip_address(used) in each)
-    return [str(block[block.num_addresses // 2 + index]) for index in range(count)]
 
 
 async def simulated_run(installation: Installation, api: HttpKubeApi, clock: Clock, count: int) -> tuple[Burst, int]:

@@ -140,7 +140,7 @@ async def burst(api: KubeApi, side: Side, shape: Shape, names: Sequence[str]) ->
         return len(over if shape.ends else ran) == len(names)
 
     version = (await api.list(PODS))["metadata"]["resourceVersion"]
-    cpu, machine, begun = _cpu(side), _machine(), time.monotonic()
+    cpu, machine, begun = _cpu(side), machine_seconds(), time.monotonic()
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(_watch(api, version, seen))
         for name in names:
@@ -150,18 +150,18 @@ async def burst(api: KubeApi, side: Side, shape: Shape, names: Sequence[str]) ->
         ended=[over[name] - created[name] for name in names if name in over],
         window=time.monotonic() - begun,
         cpu=_cpu(side) - cpu,
-        machine=_machine() - machine,
+        machine=machine_seconds() - machine,
     )
-    taken.removal = await _remove(api, names, watching.result())
+    taken.removal = await remove(api, names, watching.result())
     return taken
 
 
-async def _remove(api: KubeApi, names: Sequence[str], version: str) -> float:
+async def remove(api: KubeApi, names: Sequence[str], version: str) -> float:
     """Delete the pods; return how long it took until the API server had none of them."""
     gone: set[str] = set()
     gate = asyncio.Semaphore(_CREATES_IN_FLIGHT)
 
-    async def remove(name: str) -> None:
+    async def remove_one(name: str) -> None:
         async with gate:
             await api.delete(f"{PODS}/{name}")
 
@@ -174,7 +174,7 @@ async def _remove(api: KubeApi, names: Sequence[str], version: str) -> float:
     async with asyncio.TaskGroup() as group:
         group.create_task(_watch(api, version, seen))
         for name in names:
-            group.create_task(remove(name))
+            group.create_task(remove_one(name))
     return time.monotonic() - begun
 
 
@@ -202,7 +202,7 @@ def _cpu(side: Side) -> float:
     return sum(usage(pid).cpu for pid in side.pids)
 
 
-def _machine() -> float:
+def machine_seconds() -> float:
     """Return the seconds that all processors together were not idle (proc(5), /proc/stat)."""
     fields = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / _TICKS

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from aiodocker.exceptions import DockerError
 
+from provider.config.load import load
 from tests.bench.measure import Burst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiodocker import Docker
+
+    from provider.cluster.installation import Installation
 
 LABEL = "dev.zonelet.bench"
 _CONFIG = ("Image", "Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Tty", "OpenStdin", "Hostname", "Healthcheck")
@@ -87,3 +91,11 @@ async def burst(client: Docker, template: Template, addresses: Sequence[str], in
                 group.create_task(remove(*each))
         removal = time.monotonic() - begun_removal
     return Burst([task.result() for task in starts], window, removal)
+
+
+def free_addresses(installation: Installation, used: str, count: int) -> list[str]:
+    """Return addresses of the block that has `used`, to which zonelet, which begins at the low end, does not come."""
+    zones = load(installation.provider_config).zones
+    blocks = [ip_network(switch.cidr) for zone in zones for switch in zone.v_switches]
+    block = next(each for each in blocks if ip_address(used) in each)
+    return [str(block[block.num_addresses // 2 + index]) for index in range(count)]

@@ -25,6 +25,8 @@ _BARE_TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
 _HUB = re.compile(r"\bdocker\.io/(?:library/)?")
 _KEYS = ("name", "type", "mountPath", "ip")
 """What names an element of a list."""
+_SAYS_NOTHING = {("resources", "{}"), ("resources.limits.memory", "9007199254740988Ki")}
+"""No limit: as a kubelet writes it that has read it back from a cgroup of v1, at one moment so, at another so."""
 ABSENT = "(absent)"
 EPOCH = "1970-01-01T00:00:00Z"
 
@@ -66,7 +68,8 @@ def fields(pod: Json) -> dict[str, str]:
             return _HUB.sub("", value)
         return str(value)
 
-    return {path: text(path, value) for path, value in _leaves("", pod.get("status") or {})}
+    found = {path: text(path, value) for path, value in _leaves("", pod.get("status") or {})}
+    return {path: value for path, value in found.items() if (path, value) not in _SAYS_NOTHING}
 
 
 def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:

@@ -28,14 +28,8 @@ _NO_SANDBOX = r"conditions\[PodReadyToStartContainers\]\..*|podIPs?(\[0\]\.ip)?|
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        ".*",
-        r"resources(\.limits\.memory)?",
-        "The stock kubelet reads the pod's cgroup back while it runs; on cgroup v1 no limit is a number.",
-        stock=r"9007199254740988Ki|\(absent\)",
-    ),
-    Known(
         "no-such-program|no-such-directory|image-bad-registry",
-        r".*\.message",
+        r"(containerStatuses|initContainerStatuses)\[.*\.(terminated|waiting)\.message",
         "The container runtime's own words: containerd's there, Docker's here.",
     ),
     Known(
@@ -67,6 +61,13 @@ KNOWN: tuple[Known, ...] = (
         ".*",
         "Not checked: only a pod that names its node itself, past the scheduler, comes to a node that it does not "
         "select.",
+    ),
+    Known(
+        ".*",
+        r"resources\.(limits|requests)\..*",
+        "The stock kubelet reads them back from the pod's cgroup, which may be gone when the pod has ended: it tells "
+        "them or nothing.",
+        stock=r"\(absent\)",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tests.compatibility.compare import fields
@@ -10,6 +11,7 @@ from tests.compatibility.known import why
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.compatibility.compare import Difference
     from tests.compatibility.run import Result
 
 _HEAD = """\
@@ -20,10 +22,16 @@ Written by `python -m tests.compatibility` on {taken}; do not edit.
 The same {count} pods run on an upstream kubelet {kubelet} with {runtime} and on a virtual node, in one cluster at the
 same time. Each pod's whole `status` (conditions, phase, reason, message, every container's) is taken at the same moment
 of its life and compared field by field. Not compared are addresses, IDs, times, node names, UIDs and namespaces; that
-they are there is. `docker.io/` and `docker.io/library/` are left out of image names, which containerd writes in full.
+they are there is. Left out are `docker.io/` and `docker.io/library/` in image names, which containerd writes in full, and
+a limit of 9007199254740988Ki, by which the stock kubelet now and then says that a cgroup of v1 has none.
 
 **{agreeing} of {count} pods agree in every field; of all {all_fields} fields {same} are the same.**
 """
+
+
+UNEXPLAINED = "**not explained: a defect**"
+MANY = 6
+"""Fields with one reason that are told together."""
 
 
 def document(results: Sequence[Result], taken: str, kubelet: str, runtime: str) -> str:
@@ -34,7 +42,7 @@ def document(results: Sequence[Result], taken: str, kubelet: str, runtime: str) 
         seen = set(fields(each.stock)) | set(fields(each.virtual))
         found = each.differences
         total, differing = total + len(seen), differing + len(found)
-        verdict = "agrees" if not found else f"{len(found)} differ"
+        verdict = "agrees" if not found else f"{len(found)} {'differs' if len(found) == 1 else 'differ'}"
         rows.append(f"| `{each.case.name}` | {each.case.shows} | {told(each)} | {len(seen)} | {verdict} |")
         if found or each.late:
             details += ["", *_detail(each)]
@@ -61,9 +69,18 @@ def told(result: Result) -> str:
 def _detail(result: Result) -> list[str]:
     lines = [f"### `{result.case.name}`: {result.case.shows}"]
     lines += [f"- the {node} node did not come to this moment in time" for node in result.late]
+    reasons: dict[str, list[Difference]] = {}
     for each in result.differences:
-        reason = why(result.case.name, each) or "**not explained: a defect**"
-        lines.append(f"- `{each.path}`: stock `{_short(each.stock)}`, virtual `{_short(each.virtual)}`. {reason}")
+        reasons.setdefault(why(result.case.name, each) or UNEXPLAINED, []).append(each)
+    for reason, found in reasons.items():
+        lines.append(f"- {reason}")
+        if len(found) > MANY and reason != UNEXPLAINED:
+            roots = dict.fromkeys(re.sub(r"\[.*", "", each.path.partition(".")[0]) for each in found)
+            lines.append(f"  - {len(found)} fields of {', '.join(f'`{root}`' for root in roots)}")
+        else:
+            lines += [
+                f"  - `{each.path}`: stock `{_short(each.stock)}`, virtual `{_short(each.virtual)}`" for each in found
+            ]
     return lines
 
 

@@ -58,5 +58,5 @@ def test_the_document_says_what_is_not_explained() -> None:
     result = Result(CASES[0], pod("a", "n", phase="Succeeded"), pod("b", "m", phase="Failed"), ("m",))
     text = document([result], "2026-11-24, commit abc", "v1.37.2", "containerd 1.6")
     assert "0 of 1 pods agree" in text
-    assert "`phase`: stock `Succeeded`, virtual `Failed`. **not explained: a defect**" in text
+    assert "- **not explained: a defect**\n  - `phase`: stock `Succeeded`, virtual `Failed`\n" in text
     assert "the m node did not come to this moment in time" in text

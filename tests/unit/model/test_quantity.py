@@ -43,7 +43,7 @@ def test_division_rounds_up_and_zero_divisor_is_one() -> None:
     assert divided(Fraction(1500, 1000), "1m") == 1500
 
 
-@pytest.mark.parametrize(("cores", "text"), [(0, "0"), (100, "100m"), (1500, "1500m"), (2000, "2")])
+@pytest.mark.parametrize(("cores", "text"), [(0, "0"), (100, "100m"), (1500, "1500m"), (2000, "2"), (9_000_000, "9k")])
 def test_cpu_is_written_as_the_api_server_does(cores: int, text: str) -> None:
     assert cpu_text(cores) == text
 
