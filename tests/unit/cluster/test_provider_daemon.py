@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from provider.clock import SystemClock
 from provider.cluster.installation import Installation
-from provider.cluster.provider_daemon import wait_for_nodes
+from provider.cluster.provider_daemon import provider_command, wait_for_nodes
 from provider.cluster.steps import SetupError
 from provider.model.timestamps import rfc3339
 from tests.unit.cluster.kube_fake import FakeKubeApi
@@ -52,3 +53,13 @@ async def test_a_provider_that_ends_beside_a_ready_node_is_told(tmp_path: Path) 
     api = FakeKubeApi({NODE: node(made.clock.now() - 30)})
     with pytest.raises(SetupError, match="no such zone"):
         await wait_for_nodes(made, api, ["a"], lambda _: None)
+
+
+def test_the_daemon_has_the_installations_configuration_and_credential_whatever_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
+    argv, environment = provider_command(Installation("edge", tmp_path, SystemClock()))
+    assert argv[0] == sys.executable
+    assert argv[-3:] == ["run", "--config", str(tmp_path / "provider.yaml")]
+    assert environment["KUBECONFIG"] == str(tmp_path / "provider.kubeconfig")
