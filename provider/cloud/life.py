@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from provider.cloud.capacity.ledger import Size
+from provider.cloud.instances.disk_watch import DiskWatch
 from provider.cloud.instances.orphans import OrphanSweep
 from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
@@ -126,6 +127,7 @@ class CloudLife:
             self._book(entry)
         self.spawn(self._placer.run(self.spawn))
         self.spawn(supervisor.looks.follow_hints())
+        self.spawn(DiskWatch(self._runtime, self._clock, supervisor.entries, supervisor.feed_uid).run())
         orphans = await supervisor.looks.relist_surely()
         supervisor.resume()
         await self._sweep(orphans)

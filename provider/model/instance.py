@@ -203,6 +203,8 @@ class ContainerSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     cpu_limit: int | None = None
     memory_request: int = 0
     memory_limit: int | None = None
+    storage_limit: int | None = None
+    """bytes of local disk: writable layer and log. What takes more is evicted."""
     security: SecurityContext = SecurityContext()
     tty: bool = False
     stdin: bool = False
@@ -274,6 +276,8 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     memory: int = 0
     """emulated size in bytes."""
     ephemeral_storage: int = 0
+    storage_limit: int | None = None
+    """bytes of local disk that the whole may use: containers and emptyDirs. What takes more is evicted."""
     market: Market = Market.PAY_AS_YOU_GO
     vswitches: tuple[VSwitchId, ...] = ()
     """empty: any vSwitch of the zone, in order."""
@@ -364,7 +368,7 @@ class Instance(Struct, frozen=True, omit_defaults=True, kw_only=True):
     namespace: str
     phase: InstancePhase = InstancePhase.SCHEDULING
     reason: str = ""
-    """of the instance itself: `DeadlineExceeded`, `OperationDenied.NoStock` while it waits, `EngineWait`."""
+    """of the instance itself: `DeadlineExceeded`, `Evicted`, `OperationDenied.NoStock` while it waits, `EngineWait`."""
     message: str = ""
     vswitch: VSwitchId | None = None
     address: str | None = None

@@ -53,3 +53,15 @@ class InstanceUsage(Struct, frozen=True, omit_defaults=True):
     containers: tuple[ContainerUsage, ...] = ()
     interfaces: tuple[InterfaceUsage, ...] = ()
     processes: int = 0
+
+
+class DiskUse(Struct, frozen=True, omit_defaults=True):
+    """The local disk that an instance uses, in bytes: by emptyDir that is no tmpfs, by running container, altogether.
+
+    A container's part is its writable layer and its log. `total` has the instance's /etc files too.
+    """
+
+    uid: PodUid
+    volumes: tuple[tuple[str, int], ...] = ()
+    containers: tuple[tuple[str, int], ...] = ()
+    total: int = 0

@@ -23,7 +23,7 @@ from provider.translate.dns import dns_config
 from provider.translate.environment import environment
 from provider.translate.handlers import hook, probe, restart_rules
 from provider.translate.security import security, sysctls
-from provider.translate.sizing import is_sidecar, pod_requests, requests_and_limits
+from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, requests_and_limits
 from provider.translate.volumes import host_path, mounted_volumes, volume
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         cpu=size.get("cpu", 0),
         memory=size.get("memory", 0),
         ephemeral_storage=size.get("ephemeral-storage", 0),
+        storage_limit=pod_limits(spec).get("ephemeral-storage") or None,
         vswitches=placement.vswitches,
         volumes=tuple(
             host_path(one, placement.host_paths, f"spec.volumes[{i}]")
@@ -109,6 +110,7 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         cpu_limit=limits.get("cpu") or None,
         memory_request=requests.get("memory", 0),
         memory_limit=limits.get("memory") or None,
+        storage_limit=limits.get("ephemeral-storage") or None,
         security=security(pod, one),
         tty=one.tty,
         stdin=one.stdin,

@@ -391,3 +391,14 @@ async def test_what_is_used_is_told_of_what_runs(runtime_world: RuntimeWorld) ->
     assert used.containers == ()
     await runtime.release_sandbox(sandbox.uid)
     assert await mine() is None
+
+
+async def test_the_disk_of_an_instance_is_measured(runtime_world: RuntimeWorld) -> None:
+    assert await runtime_world.runtime.disk_use(UNKNOWN) is None
+    sandbox = runtime_world.sandbox((EmptyDirVolume("v"), EmptyDirVolume("m", memory=True)))
+    await runtime_world.runtime.create_sandbox(sandbox)
+    await runtime_world.runtime.start_container(await runtime_world.attempt(sandbox))
+    use = await runtime_world.runtime.disk_use(sandbox.uid)
+    assert use is not None
+    assert ([name for name, _ in use.volumes], [name for name, _ in use.containers]) == (["v"], ["main"])
+    assert use.total >= sum(size for _, size in (*use.volumes, *use.containers))

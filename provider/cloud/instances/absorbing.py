@@ -10,6 +10,7 @@ from provider.cloud.instances.events import (
     Abandoned,
     DeleteRequested,
     Event,
+    Evicted,
     Faulted,
     HookEnded,
     HookKind,
@@ -23,6 +24,8 @@ from provider.cloud.instances.events import (
     Stage,
     Tick,
 )
+from provider.cloud.instances.eviction import EVICTED
+from provider.cloud.instances.eviction import GRACE as EVICTION_GRACE
 from provider.cloud.instances.instructions import Instruction, RunHook, Tell
 from provider.cloud.instances.state import ENGINE_AWAY, IMAGE_PULL, UNAVAILABLE, InstanceState
 from provider.cloud.instances.stopping import begin_stop
@@ -57,8 +60,8 @@ def absorb(state: InstanceState, event: Event, now: float, out: list[Instruction
                 state.containers[name].step = Step.IDLE
         case HookEnded():
             _hook_ended(state, event, now, out)
-        case DeleteRequested(grace):
-            _deleted(state, grace, now)
+        case DeleteRequested() | Evicted():
+            _told_to_end(state, event, now, out)
         case Placed() | SandboxReady() | SandboxLost() | Abandoned() | Released():
             _staged(state, event, now, out)
         case Tick():
@@ -92,11 +95,18 @@ def _staged(
                 _close(state)
 
 
-def _deleted(state: InstanceState, grace: float, now: float) -> None:
-    state.deletion_at = now if state.deletion_at is None else state.deletion_at
-    state.grace = grace if state.grace is None else min(grace, state.grace)
-    state.stop_by = now + grace if state.stop_by is None else min(now + grace, state.stop_by)
-    state.retry_at = 0.0
+def _told_to_end(state: InstanceState, event: DeleteRequested | Evicted, now: float, out: list[Instruction]) -> None:
+    """End the instance, because somebody wants that or because it takes too much."""
+    match event:
+        case DeleteRequested(grace):
+            state.deletion_at = now if state.deletion_at is None else state.deletion_at
+            state.grace = grace if state.grace is None else min(grace, state.grace)
+            state.stop_by = now + grace if state.stop_by is None else min(now + grace, state.stop_by)
+            state.retry_at = 0.0
+        case Evicted(message) if not state.ending:
+            state.failed, state.reason, state.message = True, EVICTED, message
+            state.stop_by, state.retry_at = now + EVICTION_GRACE, 0.0
+            out.append(Tell(EVICTED, message, warning=True))
 
 
 def _sandbox_lost(state: InstanceState, out: list[Instruction]) -> None:

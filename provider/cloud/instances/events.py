@@ -119,6 +119,12 @@ class DeleteRequested(Struct, frozen=True):
     grace: float
 
 
+class Evicted(Struct, frozen=True):
+    """The instance takes more of something than it may; `message` says of what."""
+
+    message: str
+
+
 class Released(Struct, frozen=True):
     """The sandbox is gone; address and stock are free."""
 
@@ -138,6 +144,7 @@ Event: TypeAlias = (
     | Probed
     | HookEnded
     | DeleteRequested
+    | Evicted
     | Released
     | Tick
 )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.model.capacity import BackendHealth, Redirect, Zone
     from provider.model.instance import FileEntry
-    from provider.model.usage import InstanceUsage
+    from provider.model.usage import DiskUse, InstanceUsage
 
 
 class FaultKind(StrEnum):
@@ -238,4 +238,8 @@ class ContainerRuntime(Protocol):
 
     async def usage(self) -> Sequence[InstanceUsage]:
         """Return what every instance that has a running sandbox uses now."""
+        ...
+
+    async def disk_use(self, uid: PodUid) -> DiskUse | None:
+        """Return the local disk that one instance uses now, measured for this; None for one that is not there."""
         ...

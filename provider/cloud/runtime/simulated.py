@@ -22,8 +22,8 @@ from provider.cloud.runtime.base import FaultKind, Image, RuntimeFault, Seen, Se
 from provider.cloud.runtime.image_reference import named_image
 from provider.cloud.runtime.simulated_exec import SimulatedAttach, SimulatedExec
 from provider.model.capacity import BackendHealth, EngineInfo
-from provider.model.instance import ContainerKind, PullPolicy
-from provider.model.usage import ContainerUsage, InstanceUsage, Use
+from provider.model.instance import ContainerKind, EmptyDirVolume, PullPolicy
+from provider.model.usage import ContainerUsage, DiskUse, InstanceUsage, Use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -92,6 +92,8 @@ class SimulatedRuntime:
         self._wake = asyncio.Event()
         self._closed = False
         self.redirects: tuple[Redirect, ...] = ()
+        self.written: dict[PodUid, dict[str, int]] = {}
+        """bytes of local disk by instance, and volume or container: nothing is written unless it is said here."""
 
     async def start(self, zones: Sequence[Zone]) -> None:  # noqa: ARG002 - a zone needs nothing here
         """See ContainerRuntime."""
@@ -334,6 +336,18 @@ class SimulatedRuntime:
                 running = [ContainerUsage(one.name, one.started_at or now, Use(at=now)) for one in seen if one.running]
                 found.append(InstanceUsage(spec.uid, spec.zone, Use(at=now), spec.memory, tuple(running)))
         return found
+
+    async def disk_use(self, uid: PodUid) -> DiskUse | None:
+        """See ContainerRuntime: what a test or a scenario has said in `written`, by volume or container."""
+        instance = self._instances.get(uid)
+        if instance is None:
+            return None
+        said = self.written.get(uid, {})
+        disks = [one.name for one in instance.sandbox.volumes if isinstance(one, EmptyDirVolume) and not one.memory]
+        volumes = tuple((name, said.get(name, 0)) for name in disks)
+        names = dict.fromkeys(name for name, _ in instance.attempts)
+        containers = tuple((name, said.get(name, 0)) for name in names)
+        return DiskUse(uid, volumes, containers, sum(size for _, size in (*volumes, *containers)))
 
     def _attempt(self, uid: PodUid, container: str, attempt: int) -> _Attempt | None:
         instance = self._instances.get(uid)

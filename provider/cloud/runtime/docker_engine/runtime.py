@@ -22,6 +22,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.attach_session import start_attach
 from provider.cloud.runtime.docker_engine.attempt_mounts import AttemptMounts
 from provider.cloud.runtime.docker_engine.attempts import Attempts
+from provider.cloud.runtime.docker_engine.disk_use import read_disk_use
 from provider.cloud.runtime.docker_engine.engine import Engine, faults
 from provider.cloud.runtime.docker_engine.exec_session import start_exec
 from provider.cloud.runtime.docker_engine.hints import Hints
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import FileEntry, PullPolicy, RegistryCredential
-    from provider.model.usage import InstanceUsage
+    from provider.model.usage import DiskUse, InstanceUsage
 
 _PING_SECONDS = 5.0
 _SHORTEST, _LONGEST = 0.5, 10.0
@@ -321,3 +322,7 @@ class DockerRuntime:
         return await read_usage(
             self._engine, self._installation, parts.cgroups, self._clock, parts.sightings.started_at
         )
+
+    async def disk_use(self, uid: PodUid) -> DiskUse | None:
+        """See ContainerRuntime."""
+        return await read_disk_use(self._engine, self._installation, self._store, uid)

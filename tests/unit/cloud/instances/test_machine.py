@@ -7,6 +7,7 @@ import pytest
 
 from provider.cloud.instances.events import (
     DeleteRequested,
+    Evicted,
     Faulted,
     Observed,
     Outcome,
@@ -143,6 +144,20 @@ def test_the_deadline_kills() -> None:
     drive.end("a", 0)
     instance = drive.machine.instance()
     assert (instance.phase, instance.reason, instance.released) == (InstancePhase.FAILED, "DeadlineExceeded", True)
+
+
+def test_an_evicted_instance_ends_within_a_second_and_says_why() -> None:
+    drive = Drive(app(), policy=RestartPolicy.ALWAYS)
+    drive.now = 5
+    drive.send(Evicted("too much"))
+    assert drive.stops() == [StopContainer("a", 0, 2)]  # the kubelet's least
+    assert ("Evicted", "too much") in drive.told()
+    drive.send(Evicted("much more"))  # it ends already
+    drive.end("a", 137)
+    instance = drive.machine.instance()
+    assert (instance.phase, instance.reason, instance.message) == (InstancePhase.FAILED, "Evicted", "too much")
+    assert instance.released
+    assert len([one for one in drive.told() if one[0] == "Evicted"]) == 1
 
 
 def test_readiness_follows_startup_and_liveness_kills() -> None:

@@ -797,6 +797,7 @@ class ContainerSpec(_message.Message):
     LIVENESS_FIELD_NUMBER: _builtins.int
     STARTUP_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    STORAGE_LIMIT_FIELD_NUMBER: _builtins.int
     POST_START_FIELD_NUMBER: _builtins.int
     PRE_STOP_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
@@ -824,6 +825,10 @@ class ContainerSpec(_message.Message):
     """When that file is empty and the container failed, the end of its log is the message."""
     stop_signal: _builtins.str
     """Name of the first signal at the end; empty: the image's, else SIGTERM."""
+    storage_limit: _builtins.int
+    """Bytes of local disk, writable layer and log; a group with a container that takes more is ended as Failed/Evicted.
+    Not given: no limit of its own.
+    """
     restart_policy: Global___RestartPolicy.ValueType
     """Of this container alone; not given: the group's."""
     @_builtins.property
@@ -884,14 +889,15 @@ class ContainerSpec(_message.Message):
         liveness: Global___Probe | None = ...,
         startup: Global___Probe | None = ...,
         stop_signal: _builtins.str = ...,
+        storage_limit: _builtins.int | None = ...,
         post_start: Global___Hook | None = ...,
         pre_stop: Global___Hook | None = ...,
         restart_policy: Global___RestartPolicy.ValueType | None = ...,
         restart_rules: _abc.Iterable[Global___RestartRule] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "post_start", b"post_start", "pre_stop", b"pre_stop", "readiness", b"readiness", "restart_policy", b"restart_policy", "security", b"security", "startup", b"startup", "termination_path", b"termination_path"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_storage_limit", b"_storage_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "liveness", b"liveness", "memory_limit", b"memory_limit", "post_start", b"post_start", "pre_stop", b"pre_stop", "readiness", b"readiness", "restart_policy", b"restart_policy", "security", b"security", "startup", b"startup", "storage_limit", b"storage_limit", "termination_path", b"termination_path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "post_start", b"post_start", "pre_stop", b"pre_stop", "pull_policy", b"pull_policy", "readiness", b"readiness", "restart_policy", b"restart_policy", "restart_rules", b"restart_rules", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit", "_memory_limit", b"_memory_limit", "_restart_policy", b"_restart_policy", "_storage_limit", b"_storage_limit", "_termination_path", b"_termination_path", "args", b"args", "command", b"command", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "env", b"env", "image", b"image", "kind", b"kind", "liveness", b"liveness", "memory_limit", b"memory_limit", "memory_request", b"memory_request", "mounts", b"mounts", "name", b"name", "post_start", b"post_start", "pre_stop", b"pre_stop", "pull_policy", b"pull_policy", "readiness", b"readiness", "restart_policy", b"restart_policy", "restart_rules", b"restart_rules", "security", b"security", "startup", b"startup", "stdin", b"stdin", "stdin_once", b"stdin_once", "stop_signal", b"stop_signal", "storage_limit", b"storage_limit", "termination_fallback_to_logs", b"termination_fallback_to_logs", "termination_path", b"termination_path", "tty", b"tty", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_limit: _TypeAlias = _typing.Literal["cpu_limit"]  # noqa: Y015
     _WhichOneofArgType__cpu_limit: _TypeAlias = _typing.Literal["_cpu_limit", b"_cpu_limit"]  # noqa: Y015
@@ -899,6 +905,8 @@ class ContainerSpec(_message.Message):
     _WhichOneofArgType__memory_limit: _TypeAlias = _typing.Literal["_memory_limit", b"_memory_limit"]  # noqa: Y015
     _WhichOneofReturnType__restart_policy: _TypeAlias = _typing.Literal["restart_policy"]  # noqa: Y015
     _WhichOneofArgType__restart_policy: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy"]  # noqa: Y015
+    _WhichOneofReturnType__storage_limit: _TypeAlias = _typing.Literal["storage_limit"]  # noqa: Y015
+    _WhichOneofArgType__storage_limit: _TypeAlias = _typing.Literal["_storage_limit", b"_storage_limit"]  # noqa: Y015
     _WhichOneofReturnType__termination_path: _TypeAlias = _typing.Literal["termination_path"]  # noqa: Y015
     _WhichOneofArgType__termination_path: _TypeAlias = _typing.Literal["_termination_path", b"_termination_path"]  # noqa: Y015
     @_typing.overload
@@ -907,6 +915,8 @@ class ContainerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit) -> _WhichOneofReturnType__memory_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__restart_policy) -> _WhichOneofReturnType__restart_policy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__storage_limit) -> _WhichOneofReturnType__storage_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__termination_path) -> _WhichOneofReturnType__termination_path | None: ...
 
@@ -1035,6 +1045,7 @@ class ContainerGroupSpec(_message.Message):
     FQDN_FIELD_NUMBER: _builtins.int
     SYSCTLS_FIELD_NUMBER: _builtins.int
     SHARE_PROCESSES_FIELD_NUMBER: _builtins.int
+    STORAGE_LIMIT_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Required. Used up by an accepted creation, for ever; a refused one leaves it free."""
     zone: _builtins.str
@@ -1063,6 +1074,10 @@ class ContainerGroupSpec(_message.Message):
     """The kernel's hostname is `<hostname>.<domain>`, at most 64 characters."""
     share_processes: _builtins.bool
     """All containers see each other's processes; PID 1 is none of them."""
+    storage_limit: _builtins.int
+    """Bytes of local disk, containers and emptyDirs together; a group that takes more is ended as Failed/Evicted. Not
+    given: no limit.
+    """
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerSpec]: ...
     @_builtins.property
@@ -1119,10 +1134,11 @@ class ContainerGroupSpec(_message.Message):
         fqdn: _builtins.bool = ...,
         sysctls: _abc.Iterable[Global___Pair] | None = ...,
         share_processes: _builtins.bool = ...,
+        storage_limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace", "storage_limit", b"storage_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
     _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015
@@ -1130,11 +1146,15 @@ class ContainerGroupSpec(_message.Message):
     _WhichOneofArgType__fs_group: _TypeAlias = _typing.Literal["_fs_group", b"_fs_group"]  # noqa: Y015
     _WhichOneofReturnType__grace: _TypeAlias = _typing.Literal["grace"]  # noqa: Y015
     _WhichOneofArgType__grace: _TypeAlias = _typing.Literal["_grace", b"_grace"]  # noqa: Y015
+    _WhichOneofReturnType__storage_limit: _TypeAlias = _typing.Literal["storage_limit"]  # noqa: Y015
+    _WhichOneofArgType__storage_limit: _TypeAlias = _typing.Literal["_storage_limit", b"_storage_limit"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__active_deadline) -> _WhichOneofReturnType__active_deadline | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fs_group) -> _WhichOneofReturnType__fs_group | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grace) -> _WhichOneofReturnType__grace | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__storage_limit) -> _WhichOneofReturnType__storage_limit | None: ...
 
 Global___ContainerGroupSpec: _TypeAlias = ContainerGroupSpec  # noqa: Y015
