@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
 
 
@@ -147,6 +147,10 @@ class ElasticBackend(Protocol):
 
     async def update_files(self, uid: PodUid, volume: str, files: Sequence[FileEntry]) -> None:
         """Replace the content of a FilesVolume atomically (kubelet's `..data` rename). Released instances: no-op."""
+        ...
+
+    async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
+        """Replace the logins that images are pulled with from now on; NOT_FOUND. Released instances: no-op."""
         ...
 
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:

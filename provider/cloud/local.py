@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
 
 log = structlog.get_logger(__name__)
@@ -192,6 +192,15 @@ class LocalBackend:
         if entry.machine.has_sandbox:  # otherwise the sandbox is made with the newest content
             with as_cloud_errors():
                 await self._runtime.write_files(uid, volume, changed.files)
+
+    async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
+        """See ElasticBackend."""
+        entry = self._entry(uid)
+        if entry.machine.released or entry.machine.request.credentials == tuple(credentials):
+            return
+        request = msgspec.structs.replace(entry.machine.request, credentials=tuple(credentials))
+        self._journal.save_request(request, entry.row)
+        entry.machine.update(request)
 
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
         """See ElasticBackend."""

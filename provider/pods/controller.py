@@ -23,6 +23,7 @@ from provider.pods.actions import CreateInstance, DeleteInstance, ForgetInstance
 from provider.pods.capacity import Sizes
 from provider.pods.executor import CONFLICT, NOT_FOUND, Executor, NodeContext
 from provider.pods.live_volumes import LiveVolumes
+from provider.pods.pull_secrets import PullSecrets
 from provider.pods.reconcile import plan
 from provider.pods.record import PodRecord
 from provider.pods.status import ENDED
@@ -91,6 +92,9 @@ class PodController:
             clock=clock,
             random=random,
         )
+        self._pull_secrets = PullSecrets(
+            lambda uid: self._records.get(PodUid(uid)), api, backend, clock=clock, random=random
+        )
         self._writer = StatusWriter(api, self._held, self._written, clock=clock)
         self._workers = Workers(self._work, self._crashed)
         self._later = Timetable(self._workers.trigger, clock)
@@ -109,6 +113,7 @@ class PodController:
                 self._later.run(),
                 self._writer.run(),
                 self._volumes.run(),
+                self._pull_secrets.run(),
                 self._reflector.run(),
             ):
                 group.create_task(part)
@@ -143,6 +148,7 @@ class PodController:
         match change:
             case InstanceChanged(instance):
                 self._record(instance.uid).instance = instance
+                self._pull_secrets.instance_changed(instance)
                 self._look(instance.uid)
             case InstanceGone(uid):
                 record = self._records.get(uid)
@@ -256,6 +262,7 @@ class PodController:
         if ended:
             self._executor.occupancy.release(record.uid)
             self._volumes.drop(record.uid)
+            self._pull_secrets.drop(record.uid)
 
     def _dropped(self, record: PodRecord) -> bool:
         """Forget a pod that neither side knows any more; never asks for another plan."""
@@ -264,6 +271,7 @@ class PodController:
             self._later.cancel(record.uid)
             self._executor.occupancy.release(record.uid)
             self._volumes.drop(record.uid)
+            self._pull_secrets.drop(record.uid)
         return False
 
     # ------------------------------------------------------------------ what comes back

@@ -25,6 +25,7 @@ from provider.pods.actions import (
     RemovePod,
 )
 from provider.pods.capacity import Occupancy, Sizes
+from provider.pods.pull_secrets import MISSING, missing
 from provider.pods.reconcile import Refusal, Waiting
 from provider.pods.references import fetch, names_of
 from provider.translate import host_daemons
@@ -195,6 +196,9 @@ class Executor:
         placement = self._node.placement
         for reason, message in dns_notices(pod, placement.cluster_dns, placement.cluster_domain):
             self._event(raw, reason, message, warning=True)
+        absent = missing(pod, fetched.references)
+        if absent:
+            self._event(raw, MISSING, absent, warning=True)
         self._created(record, pod, fetched)
 
     def _accepted(self, record: PodRecord, instance: Instance) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions, PortConnection
     from provider.model.capacity import Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
     from provider.rpc.codec import Codec
     from provider.rpc.options import TlsFiles
@@ -128,6 +128,12 @@ class RemoteBackend:
         encoded = [_encoded(convert.FILE_ENTRY, file) for file in files]
         request = pb.UpdateContainerGroupRequest(uid=uid, volume=volume, files=encoded)
         await self._call(self._groups.UpdateContainerGroup, request)
+
+    async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
+        """See ElasticBackend."""
+        encoded = [_encoded(convert.REGISTRY_CREDENTIAL, one) for one in credentials]
+        request = pb.UpdateRegistryCredentialsRequest(uid=uid, credentials=encoded)
+        await self._call(self._groups.UpdateRegistryCredentials, request)
 
     async def describe_instance(self, uid: PodUid) -> Instance:
         """See ElasticBackend."""

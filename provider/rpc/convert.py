@@ -8,7 +8,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
-from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
 from provider.model.usage import InstanceUsage
 from provider.rpc.codec import Codec, WireError
 from provider.rpc.gen.elastic.v1 import group_pb2, service_pb2, spec_pb2, usage_pb2, zone_pb2
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 INSTANCE_REQUEST: Codec[InstanceRequest, spec_pb2.ContainerGroupSpec] = Codec(
     InstanceRequest, spec_pb2.ContainerGroupSpec
+)
+REGISTRY_CREDENTIAL: Codec[RegistryCredential, spec_pb2.RegistryCredential] = Codec(
+    RegistryCredential, spec_pb2.RegistryCredential
 )
 FILE_ENTRY: Codec[FileEntry, spec_pb2.FileEntry] = Codec(FileEntry, spec_pb2.FileEntry)
 INSTANCE: Codec[Instance, group_pb2.ContainerGroup] = Codec(Instance, group_pb2.ContainerGroup)

@@ -153,6 +153,14 @@ class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
         return pb.UpdateContainerGroupResponse()
 
     @_unary
+    async def UpdateRegistryCredentials(
+        self, request: pb.UpdateRegistryCredentialsRequest
+    ) -> pb.UpdateRegistryCredentialsResponse:
+        credentials = [convert.REGISTRY_CREDENTIAL.decode(one) for one in request.credentials]
+        await self._backend.update_credentials(PodUid(request.uid), credentials)
+        return pb.UpdateRegistryCredentialsResponse()
+
+    @_unary
     async def DescribeContainerGroup(
         self, request: pb.DescribeContainerGroupRequest
     ) -> pb.DescribeContainerGroupResponse:

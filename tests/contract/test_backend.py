@@ -23,6 +23,7 @@ from provider.model.instance import (
     InstanceChanged,
     InstancePhase,
     Market,
+    RegistryCredential,
     RestartPolicy,
     Synced,
     VolumeMount,
@@ -534,3 +535,23 @@ async def test_redirects_may_be_set_again_and_again(world: BackendWorld) -> None
     redirect = Redirect("10.211.255.1", 443, (("10.211.254.1", 6443),))
     for redirects in ([redirect], [redirect], []):
         await world.backend.set_redirects(redirects)
+
+
+# ---------------------------------------------------------------- logins
+
+
+async def test_logins_may_be_replaced_while_an_instance_lives(world: BackendWorld) -> None:
+    request = world.request()
+    await world.backend.create_instance(request)
+    login = RegistryCredential("quay.io", "me", "secret")
+    for _ in range(2):
+        await world.backend.update_credentials(request.uid, [login])
+    same = await world.backend.create_instance(request)  # the logins are no part of what a UID stands for
+    assert same.uid == request.uid
+    await world.backend.delete_instance(request.uid, 0)
+    await world.until_instance(request.uid, released)
+    await world.backend.update_credentials(request.uid, [])
+
+
+async def test_logins_of_nobody(world: BackendWorld) -> None:
+    assert (await refusal(world.backend.update_credentials(UNKNOWN, []))).code is CloudCode.NOT_FOUND

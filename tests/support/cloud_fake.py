@@ -22,6 +22,7 @@ from provider.model.instance import (
     InstancePhase,
     InstanceRequest,
     Notice,
+    RegistryCredential,
     Synced,
 )
 
@@ -39,6 +40,7 @@ class FakeCloud:
         self.deletions: list[tuple[str, float]] = []
         self.forgotten: list[str] = []
         self.files: list[tuple[str, str, Sequence[FileEntry]]] = []
+        self.credentials: list[tuple[str, tuple[RegistryCredential, ...]]] = []
         self.refusals: list[CloudError] = []
         self.ends_at_once = True
         """a deletion ends the containers and releases the instance without the test's help"""
@@ -68,6 +70,11 @@ class FakeCloud:
                 replace(one, state=state, ready=True, started=True) for one in self._instances[PodUid(uid)].containers
             ),
         )
+
+    def wait(self, uid: str, state: ContainerState) -> None:
+        """Let every container of an instance wait in this state."""
+        held = self._instances[PodUid(uid)]
+        self._change(uid, containers=tuple(replace(one, state=state) for one in held.containers))
 
     def end(self, uid: str, exit_code: int = 0, *, released: bool = True) -> None:
         """End all containers."""
@@ -175,6 +182,10 @@ class FakeCloud:
     async def update_files(self, uid: PodUid, volume: str, files: Sequence[FileEntry]) -> None:
         await self._clock.sleep(0)
         self.files.append((uid, volume, files))
+
+    async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
+        await self._clock.sleep(0)
+        self.credentials.append((uid, tuple(credentials)))
 
     async def describe_instance(self, uid: PodUid) -> Instance:
         await self._clock.sleep(0)

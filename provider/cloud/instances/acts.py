@@ -15,7 +15,7 @@ from provider.cloud.instances.events import Event, Faulted, ImageReady, Observed
 from provider.cloud.instances.specs import root_refusal, run_spec, sandbox_spec
 from provider.cloud.instances.wording import go_duration
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
-from provider.model.instance import FilesVolume, Notice, PullPolicy
+from provider.model.instance import FilesVolume, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -77,28 +77,25 @@ class Acts:
     async def ensure_image(self, request: InstanceRequest, wanted: EnsureImage) -> Event:
         """Have the image, telling of it in the kubelet's words, and check runAsNonRoot against its user."""
         spec = _container(request, wanted.container)
-        always = spec.pull_policy is PullPolicy.ALWAYS
         begun = self._clock.now()
-        if always:
-            self._say(request, spec, "Pulling", f'Pulling image "{spec.image}"', at=begun)
+
+        def pulling() -> None:
+            self._say(request, spec, "Pulling", f'Pulling image "{spec.image}"')
+
         try:
-            image = await self._runtime.ensure_image(spec.image, spec.pull_policy, request.credentials)
+            image = await self._runtime.ensure_image(spec.image, spec.pull_policy, request.credentials, pulling)
         except RuntimeFault as fault:
-            self._tell_refused(request, spec, fault, begun)
+            self._tell_refused(request, spec, fault)
             raise
-        if image.pulled and not always:
-            self._say(request, spec, "Pulling", f'Pulling image "{spec.image}"', at=begun)
         self._say(request, spec, "Pulled", _pulled_text(spec.image, image, self._clock.now() - begun))
         refusal = root_refusal(request, spec, image.user)
         if refusal:
             return Faulted(Stage.IMAGE, FaultKind.CONFIG, refusal, spec.name)
         return ImageReady(spec.name, image.id, image.digest)
 
-    def _tell_refused(self, request: InstanceRequest, spec: ContainerSpec, fault: RuntimeFault, begun: float) -> None:
+    def _tell_refused(self, request: InstanceRequest, spec: ContainerSpec, fault: RuntimeFault) -> None:
         match fault.kind:
             case FaultKind.IMAGE_PULL:
-                if spec.pull_policy is not PullPolicy.ALWAYS:
-                    self._say(request, spec, "Pulling", f'Pulling image "{spec.image}"', at=begun)
                 text = f'Failed to pull image "{spec.image}": {fault.message}'
                 self._say(request, spec, "Failed", text, warning=True)
             case FaultKind.IMAGE_NEVER_PULL:
@@ -139,10 +136,9 @@ class Acts:
         text: str,
         *,
         warning: bool = False,
-        at: float | None = None,
     ) -> None:
-        when = self._clock.now() if at is None else at
-        notice = Notice(uid=request.uid, reason=reason, message=text, warning=warning, container=spec.name, at=when)
+        now = self._clock.now()
+        notice = Notice(uid=request.uid, reason=reason, message=text, warning=warning, container=spec.name, at=now)
         self._tell(notice)
 
 

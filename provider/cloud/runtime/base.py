@@ -27,7 +27,7 @@ from provider.model.instance import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.model.capacity import BackendHealth, Redirect, Zone
@@ -173,8 +173,12 @@ class ContainerRuntime(Protocol):
         image: str,
         policy: PullPolicy,
         credentials: Sequence[RegistryCredential],
+        pulling: Callable[[], None] | None = None,
     ) -> Image:
-        """Return the image, pulled if the policy asks for it; one pull is shared by all who wait for it."""
+        """Return the image, pulled if the policy asks for it; one pull is shared by all who wait for it.
+
+        `pulling` is called once the registry has to be asked, before it is.
+        """
         ...
 
     async def create_sandbox(self, spec: SandboxSpec) -> None:

@@ -26,7 +26,7 @@ from provider.model.instance import ContainerKind, EmptyDirVolume, PullPolicy
 from provider.model.usage import ContainerUsage, DiskUse, InstanceUsage, Use
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from provider.clock import Clock
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
@@ -133,9 +133,12 @@ class SimulatedRuntime:
         image: str,
         policy: PullPolicy,
         credentials: Sequence[RegistryCredential],  # noqa: ARG002 - every image is there
+        pulling: Callable[[], None] | None = None,
     ) -> Image:
         """See ContainerRuntime: every image that can be is there, its digest is a function of its name."""
         named_image(image)
+        if policy is PullPolicy.ALWAYS and pulling is not None:
+            pulling()
         digest = f"sha256:{sha256(image.encode()).hexdigest()}"
         return Image(id=digest, digest=f"{image}@{digest}", pulled=policy is PullPolicy.ALWAYS)
 

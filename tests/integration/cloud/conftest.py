@@ -12,7 +12,7 @@ from provider.clock import SystemClock
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.removal import remove_installation
-from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
+from provider.cloud.runtime.docker_engine.runtime import DockerRuntime, DockerSettings
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import VSwitchId, ZoneId
@@ -40,7 +40,13 @@ def zone_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-async def world(zone_networks: None, tmp_path: Path) -> AsyncIterator[BackendWorld]:
+def prefer_local(request: pytest.FixtureRequest) -> bool:
+    """Whether a local image will do where a registry cannot be reached (imagePull: preferLocal); by default not."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+async def world(zone_networks: None, tmp_path: Path, prefer_local: bool) -> AsyncIterator[BackendWorld]:
     """A backend that is ready; the instances that a test leaves are removed one by one."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -53,7 +59,14 @@ async def world(zone_networks: None, tmp_path: Path) -> AsyncIterator[BackendWor
             clock=clock,
             cluster_cidr="10.217.2.0/24",
         )
-        runtime = DockerRuntime(client, INSTALLATION, tmp_path, networks, clock=clock)
+        runtime = DockerRuntime(
+            client,
+            INSTALLATION,
+            tmp_path,
+            networks,
+            clock=clock,
+            settings=DockerSettings(prefer_local=prefer_local),
+        )
 
         async def remove_all() -> None:
             for seen in await runtime.relist():

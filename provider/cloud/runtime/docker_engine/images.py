@@ -23,11 +23,12 @@ from provider.cloud.runtime.image_reference import Reference, named_image, parse
 from provider.model.instance import PullPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiodocker import Docker
 
     from provider.clock import Clock
+    from provider.cloud.runtime.docker_engine.pull_records import PullRecords
     from provider.model.instance import RegistryCredential
 
 ASK_AGAIN_SECONDS = 60.0
@@ -46,8 +47,9 @@ _NO_WAY = re.compile(
 class Images:
     """Images of one engine."""
 
-    def __init__(self, client: Docker, clock: Clock, *, prefer_local: bool = False) -> None:
+    def __init__(self, client: Docker, clock: Clock, records: PullRecords, *, prefer_local: bool = False) -> None:
         self._client = client
+        self._records = records
         self._clock = clock
         self._prefer_local = prefer_local
         self._pulls: Flights[Image] = Flights()
@@ -55,20 +57,29 @@ class Images:
         self._unreachable: dict[str, tuple[float, str]] = {}
         """registry -> until when it is taken for unreachable, and what was said."""
 
-    async def ensure(self, image: str, policy: PullPolicy, credentials: Sequence[RegistryCredential]) -> Image:
-        """Return the image as the policy asks.
+    async def ensure(
+        self,
+        image: str,
+        policy: PullPolicy,
+        credentials: Sequence[RegistryCredential],
+        pulling: Callable[[], None] | None = None,
+    ) -> Image:
+        """Return the image as the policy asks; `pulling` is called before the registry is asked.
 
         RuntimeFault INVALID_IMAGE_NAME, IMAGE_NEVER_PULL, IMAGE_INSPECT, IMAGE_PULL (with the engine's own text).
         """
         reference = named_image(image)
+        logins = lookup(credentials, reference.repository)
         if policy is not PullPolicy.ALWAYS:
             found = await self._local(reference)
-            if found is not None:
+            if found is not None and self._records.may_use(found.id, reference.repository, logins):
                 return found
             if policy is PullPolicy.NEVER:
+                # One that is there for others only is told of in the same words: its presence is theirs to know.
                 text = f'Container image "{image}" is not present with pull policy of Never'
                 raise RuntimeFault(FaultKind.IMAGE_NEVER_PULL, text)
-        logins = lookup(credentials, reference.repository)
+        if pulling is not None:
+            pulling()
         key = (str(reference), tuple(logins))
         if policy is PullPolicy.ALWAYS and self._prefer_local:
             return await self._pulls.shared((*key, "or local"), lambda: self._pulled_or_local(reference, logins))
@@ -82,7 +93,7 @@ class Images:
 
     async def _pulled_or_local(self, reference: Reference, logins: Sequence[RegistryCredential]) -> Image:
         local = await self._local(reference)
-        if local is None:
+        if local is None or not self._records.may_use(local.id, reference.repository, logins):
             return await self._pulled(reference, logins)
         until, said = self._unreachable.get(reference.domain, (0.0, ""))
         if self._clock.now() >= until:
@@ -127,6 +138,7 @@ class Images:
         image = await self._local(reference)
         if image is None:
             raise RuntimeFault(FaultKind.IMAGE_PULL, f"the engine pulled {reference} but does not have it")
+        await asyncio.to_thread(self._records.pulled, image.id, reference.repository, login)
         return msgspec.structs.replace(image, pulled=True, seconds=self._clock.now() - began)
 
     async def _pull(self, reference: Reference, login: RegistryCredential | None, answer_seconds: float | None) -> None:

@@ -33,6 +33,7 @@ from provider.cloud.runtime.docker_engine.inside import connect_inside
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
 from provider.cloud.runtime.docker_engine.logs import read_logs
 from provider.cloud.runtime.docker_engine.naming import container_name, sandbox_name
+from provider.cloud.runtime.docker_engine.pull_records import PullRecords
 from provider.cloud.runtime.docker_engine.sandboxes import Sandboxes
 from provider.cloud.runtime.docker_engine.sightings import Sightings
 from provider.cloud.runtime.docker_engine.usage import read_usage
@@ -40,7 +41,7 @@ from provider.model.capacity import BackendHealth
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
     from aiodocker import Docker
@@ -109,7 +110,9 @@ class DockerRuntime:
         self._engine = Engine(client, installation, clock)
         self._store = InstanceStore(state_dir, clock, HostPaths(self._settings.host_paths))
         self._mounts = AttemptMounts(self._store)
-        self._images = Images(client, clock, prefer_local=self._settings.prefer_local)
+        self._images = Images(
+            client, clock, PullRecords(state_dir / "pulls.json"), prefer_local=self._settings.prefer_local
+        )
         self._files = asyncio.Lock()
         self._parts: _Started | None = None
 
@@ -244,9 +247,10 @@ class DockerRuntime:
         image: str,
         policy: PullPolicy,
         credentials: Sequence[RegistryCredential],
+        pulling: Callable[[], None] | None = None,
     ) -> Image:
         """See ContainerRuntime."""
-        return await self._images.ensure(image, policy, credentials)
+        return await self._images.ensure(image, policy, credentials, pulling)
 
     async def create_sandbox(self, spec: SandboxSpec) -> None:
         """See ContainerRuntime."""

@@ -189,6 +189,46 @@ class UpdateContainerGroupResponse(_message.Message):
 Global___UpdateContainerGroupResponse: _TypeAlias = UpdateContainerGroupResponse  # noqa: Y015
 
 @_typing.final
+class UpdateRegistryCredentialsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    @_builtins.property
+    def credentials(self) -> _containers.RepeatedCompositeFieldContainer[_spec_pb2.RegistryCredential]:
+        """All of them; those that are not named are forgotten."""
+
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        credentials: _abc.Iterable[_spec_pb2.RegistryCredential] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRegistryCredentialsRequest: _TypeAlias = UpdateRegistryCredentialsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateRegistryCredentialsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRegistryCredentialsResponse: _TypeAlias = UpdateRegistryCredentialsResponse  # noqa: Y015
+
+@_typing.final
 class DescribeContainerGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

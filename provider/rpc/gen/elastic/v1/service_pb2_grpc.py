@@ -56,6 +56,11 @@ class ContainerGroupsStub:
                 request_serializer=elastic_dot_v1_dot_service__pb2.UpdateContainerGroupRequest.SerializeToString,
                 response_deserializer=elastic_dot_v1_dot_service__pb2.UpdateContainerGroupResponse.FromString,
                 _registered_method=True)
+        self.UpdateRegistryCredentials = channel.unary_unary(
+                '/elastic.v1.ContainerGroups/UpdateRegistryCredentials',
+                request_serializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.FromString,
+                _registered_method=True)
         self.DescribeContainerGroup = channel.unary_unary(
                 '/elastic.v1.ContainerGroups/DescribeContainerGroup',
                 request_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupRequest.SerializeToString,
@@ -132,6 +137,13 @@ class ContainerGroupsServicer:
     def UpdateContainerGroup(self, request, context):
         """Replaces the content of a FilesVolume, atomically for its readers. A released group: nothing happens.
         InvalidContainerGroup.NotFound for the group or the volume.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRegistryCredentials(self, request, context):
+        """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +240,11 @@ def add_ContainerGroupsServicer_to_server(servicer, server):
                     servicer.UpdateContainerGroup,
                     request_deserializer=elastic_dot_v1_dot_service__pb2.UpdateContainerGroupRequest.FromString,
                     response_serializer=elastic_dot_v1_dot_service__pb2.UpdateContainerGroupResponse.SerializeToString,
+            ),
+            'UpdateRegistryCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRegistryCredentials,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.SerializeToString,
             ),
             'DescribeContainerGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeContainerGroup,
@@ -380,6 +397,33 @@ class ContainerGroups:
             '/elastic.v1.ContainerGroups/UpdateContainerGroup',
             elastic_dot_v1_dot_service__pb2.UpdateContainerGroupRequest.SerializeToString,
             elastic_dot_v1_dot_service__pb2.UpdateContainerGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRegistryCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/elastic.v1.ContainerGroups/UpdateRegistryCredentials',
+            elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

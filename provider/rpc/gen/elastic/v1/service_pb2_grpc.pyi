@@ -58,6 +58,8 @@ class ContainerGroupsStub:
     """Replaces the content of a FilesVolume, atomically for its readers. A released group: nothing happens.
     InvalidContainerGroup.NotFound for the group or the volume.
     """
+    UpdateRegistryCredentials: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateRegistryCredentialsRequest, _service_pb2.UpdateRegistryCredentialsResponse]
+    """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
     DescribeContainerGroup: _grpc.UnaryUnaryMultiCallable[_service_pb2.DescribeContainerGroupRequest, _service_pb2.DescribeContainerGroupResponse]
     """Ours: one group. InvalidContainerGroup.NotFound if it is unknown or forgotten."""
     DescribeContainerGroups: _grpc.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupsRequest, _service_pb2.DescribeContainerGroupsResponse]
@@ -118,6 +120,8 @@ class ContainerGroupsAsyncStub(ContainerGroupsStub):
     """Replaces the content of a FilesVolume, atomically for its readers. A released group: nothing happens.
     InvalidContainerGroup.NotFound for the group or the volume.
     """
+    UpdateRegistryCredentials: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateRegistryCredentialsRequest, _service_pb2.UpdateRegistryCredentialsResponse]  # type: ignore[assignment]
+    """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
     DescribeContainerGroup: _aio.UnaryUnaryMultiCallable[_service_pb2.DescribeContainerGroupRequest, _service_pb2.DescribeContainerGroupResponse]  # type: ignore[assignment]
     """Ours: one group. InvalidContainerGroup.NotFound if it is unknown or forgotten."""
     DescribeContainerGroups: _aio.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupsRequest, _service_pb2.DescribeContainerGroupsResponse]  # type: ignore[assignment]
@@ -199,6 +203,14 @@ class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
         """Replaces the content of a FilesVolume, atomically for its readers. A released group: nothing happens.
         InvalidContainerGroup.NotFound for the group or the volume.
         """
+
+    @_abc_1.abstractmethod
+    def UpdateRegistryCredentials(
+        self,
+        request: _service_pb2.UpdateRegistryCredentialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.UpdateRegistryCredentialsResponse, _abc.Awaitable[_service_pb2.UpdateRegistryCredentialsResponse]]:
+        """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
 
     @_abc_1.abstractmethod
     def DescribeContainerGroup(
