@@ -7,7 +7,8 @@ command of a hook is taken as it is written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
 
 from provider.model.errors import Rejection
 from provider.model.expansion import expand
@@ -26,21 +27,25 @@ from provider.model.instance import (
 if TYPE_CHECKING:
     from provider.model.pod import Container, HookEntry, HttpHandler, ProbeEntry
 
+E = TypeVar("E", bound=StrEnum)
 _REASON = "UnsupportedPodSpec"
 _LAST_PORT = 65_535
 
 
 def probe(one: Container, entry: ProbeEntry | None, path: str) -> Probe | None:
-    """Return a probe of a container; Rejection, with `path` as its field, for one that cannot be run."""
+    """Return a probe of a container; Rejection, with `path` as its field, for one that cannot be run.
+
+    Numbers that the API server lets no one write (validation.go validateProbe) count as the least that it does.
+    """
     if entry is None:
         return None
     return Probe(
         _action(one, entry, path),
-        initial_delay=entry.initial_delay_seconds,
-        period=entry.period_seconds,
-        timeout=entry.timeout_seconds,
-        success_threshold=entry.success_threshold,
-        failure_threshold=entry.failure_threshold,
+        initial_delay=max(0, entry.initial_delay_seconds),
+        period=max(1, entry.period_seconds),
+        timeout=max(1, entry.timeout_seconds),
+        success_threshold=max(1, entry.success_threshold),
+        failure_threshold=max(1, entry.failure_threshold),
         grace=entry.termination_grace_period_seconds,
     )
 
@@ -54,6 +59,14 @@ def restart_rules(one: Container) -> tuple[RestartRule, ...]:
     )
 
 
+def choice(kind: type[E], value: str, path: str) -> E:
+    """Return the member of an enumeration that a field names; Rejection for one that there is not."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise Rejection(_REASON, f"{path}: {value!r} is not supported by this node", field=path) from None
+
+
 def hook(one: Container, entry: HookEntry | None, path: str) -> Hook | None:
     """Return a hook of a container; Rejection, with `path` as its field, for one that cannot be run."""
     if entry is None:
@@ -63,7 +76,7 @@ def hook(one: Container, entry: HookEntry | None, path: str) -> Hook | None:
     if entry.http_get is not None:
         return _http(one, entry.http_get, path)
     if entry.sleep is not None:
-        return SleepAction(entry.sleep.seconds)
+        return SleepAction(max(0, entry.sleep.seconds))
     if entry.tcp_socket is not None:
         return TcpAction(_port(one, entry.tcp_socket.port, path), entry.tcp_socket.host)
     raise Rejection(_REASON, f"{path} has no handler", field=path)

@@ -21,7 +21,7 @@ from provider.model.pod import Lifecycle, PodSecurity
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
-from provider.translate.handlers import hook, probe, restart_rules
+from provider.translate.handlers import choice, hook, probe, restart_rules
 from provider.translate.security import security, sysctls
 from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, requests_and_limits
 from provider.translate.volumes import host_path, mounted_volumes, volume
@@ -64,7 +64,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
             for group, containers in groups
             for index, one in enumerate(containers)
         ),
-        restart_policy=RestartPolicy(spec.restart_policy),
+        restart_policy=choice(RestartPolicy, spec.restart_policy, "spec.restartPolicy"),
         cpu=size.get("cpu", 0),
         memory=size.get("memory", 0),
         ephemeral_storage=size.get("ephemeral-storage", 0),
@@ -92,7 +92,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
 
 def _container(pod: Pod, one: Container, references: References, path: str, *, init: bool) -> ContainerSpec:
     requests, limits = requests_and_limits(one.resources, path)
-    lifecycle = one.lifecycle or Lifecycle()
+    lifecycle, own_policy = one.lifecycle or Lifecycle(), one.restart_policy
     kind = ContainerKind.APP
     if init:
         kind = ContainerKind.SIDECAR if is_sidecar(one) else ContainerKind.INIT
@@ -100,7 +100,7 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         name=one.name,
         image=one.image,
         kind=kind,
-        pull_policy=PullPolicy(one.image_pull_policy),
+        pull_policy=choice(PullPolicy, one.image_pull_policy or "IfNotPresent", f"{path}.imagePullPolicy"),
         command=tuple(one.command) if one.command else None,
         args=tuple(one.args) if one.args else None,
         working_dir=one.working_dir,
@@ -123,7 +123,7 @@ def _container(pod: Pod, one: Container, references: References, path: str, *, i
         startup=probe(one, one.startup_probe, f"{path}.startupProbe"),
         post_start=hook(one, lifecycle.post_start, f"{path}.lifecycle.postStart"),
         pre_stop=hook(one, lifecycle.pre_stop, f"{path}.lifecycle.preStop"),
-        restart_policy=None if one.restart_policy is None else RestartPolicy(one.restart_policy),
+        restart_policy=choice(RestartPolicy, own_policy, f"{path}.restartPolicy") if own_policy else None,
         restart_rules=restart_rules(one),
     )
 

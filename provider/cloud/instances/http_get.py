@@ -34,6 +34,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTTPS_PORT, _HTTP_PORT = 443, 80
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _BAD_HOST = re.compile(r"[^\w.:%~!$&'()*+,;=-]", re.ASCII)
 _NOT_SENT = frozenset({"host", "user-agent", "content-length", "transfer-encoding", "trailer"})
@@ -211,6 +212,8 @@ def _request(path: str, query: str, netloc: str, own: Sequence[tuple[str, str]],
     for name, value in own:
         given.setdefault(_canonical(name), []).append(value)
     for name, values in given.items():
+        if not _TOKEN.fullmatch(name):
+            raise _Failed(f'net/http: invalid header field name "{name}"')
         if any(_BAD_VALUE.search(value) for value in values):
             raise _Failed(f'net/http: invalid header field value for "{name}"')
     host = given.get("Host", [""])[0] or netloc
