@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec.structs import replace
@@ -161,6 +161,7 @@ class ZoneNode:
             services=lambda: shared.services.services() if shared.services.synced else None,
             host_ip=lambda: agent.address,
             allocatable=lambda: _sizes(agent.allocatable),
+            labels=lambda: _labels(agent.node),
             host_daemons=shared.config.node.daemon_sets == "all",
         )
         return PodController(context, api, shared.backend, clock=shared.clock, random=shared.random)
@@ -185,6 +186,10 @@ class ZoneNode:
                 async with serving(app, listener, certificate.context):
                     log.info("kubelet.listening", node=self.name, address=listener.getsockname())
                     await self._port.moved()
+
+
+def _labels(node: Mapping[str, Any] | None) -> Mapping[str, str] | None:
+    return None if node is None else node["metadata"].get("labels") or {}
 
 
 def _sizes(resources: Mapping[str, str] | None) -> Sizes | None:

@@ -25,6 +25,7 @@ from provider.pods.actions import (
     RemovePod,
 )
 from provider.pods.capacity import Occupancy, Sizes
+from provider.pods.node_affinity import MISMATCH, selects
 from provider.pods.pull_secrets import MISSING, missing
 from provider.pods.reconcile import Refusal, Waiting
 from provider.pods.references import fetch, names_of
@@ -36,7 +37,7 @@ from provider.translate.request import Placement, instance_request
 from provider.translate.sizing import pod_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
     from provider.clock import Clock
@@ -74,6 +75,8 @@ class NodeContext:
     host_ip: Callable[[], str | None] = lambda: None
     allocatable: Callable[[], Sizes | None] = lambda: None
     """None: the node itself admits every pod, and the cloud lets it wait for stock."""
+    labels: Callable[[], Mapping[str, str] | None] = lambda: None
+    """The Node's labels; None before it is registered: then no pod is refused for them."""
     host_daemons: bool = False
     """Whether DaemonSets' pods that want the host are started all the same."""
 
@@ -172,11 +175,25 @@ class Executor:
         if shortage is not None:
             self._refuse(record, raw, shortage.reason, shortage.message)
 
+    async def _is_selected(self, raw: Json) -> bool:
+        """Say whether the pod selects this node. Raises KubeError.
+
+        What is known of the Node's labels may trail what the scheduler went by: a refusal goes by the Node as it is.
+        """
+        name, labels = self._node.name, self._node.labels()
+        if labels is None or selects(raw, name, labels):
+            return True
+        node = await self._api.get(f"/api/v1/nodes/{name}")
+        return selects(raw, name, node["metadata"].get("labels") or {})
+
     async def _ask(self, record: PodRecord, raw: Json, pod: Pod) -> None:
         if self._node.services() is None:
             self._wait(record, "services have not yet been read at least once, cannot construct envvars")
             return
         try:
+            if not await self._is_selected(raw):
+                self._refuse(record, raw, *MISMATCH)
+                return
             fetched = await fetch(pod, names_of(pod), self._api, self.facts(), self._random)
         except KubeError as error:
             # A pod that was bound a moment ago may not have reached the Node authorizer yet: tell only what stays.

@@ -50,18 +50,12 @@ KNOWN: tuple[Known, ...] = (
         "The start is that of the instance, which is asked for when all that its volumes refer to is there.",
     ),
     Known(
-        "too-big",
+        "too-big|wrong-node",
         r"conditions\[.*|containerStatuses\[.*|hostIPs?(\[0\]\.ip)?|(allocatedR|r)esources.*|startTime",
         "A refused pod's containers are told as ended: controllers that look for them would wait for ever "
         "(argo-workflows#3879).",
     ),
     Known("too-big", "message", "The numbers are each node's own."),
-    Known(
-        "wrong-node",
-        ".*",
-        "Not checked: only a pod that names its node itself, past the scheduler, comes to a node that it does not "
-        "select.",
-    ),
     Known(
         ".*",
         r"resources\.(limits|requests)\..*",

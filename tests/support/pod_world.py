@@ -33,6 +33,7 @@ class World:
         self.cluster_dns: tuple[str, ...] = ("10.96.0.10",)
         self.services: tuple[Any, ...] | None = ()
         self.allocatable: Sizes | None = Sizes(cpu=4000, memory=8 * 2**30, ephemeral_storage=2**40, pods=10)
+        self.labels: dict[str, str] | None = None
         self.host_daemons = False
         self.controller = self._made()
         self._task: asyncio.Task[None] | None = None
@@ -48,6 +49,7 @@ class World:
             services=lambda: self.services,
             host_ip=lambda: "192.0.2.1",
             allocatable=lambda: self.allocatable,
+            labels=lambda: self.labels,
             host_daemons=self.host_daemons,
         )
         return PodController(node, self.api, self.cloud, clock=self.clock, random=Random(1))

@@ -9,7 +9,7 @@ import pytest
 from provider.kube.client import KubeError
 from provider.model.errors import CloudCode, CloudError
 from provider.pods.capacity import Sizes
-from tests.support.pod_world import PODS, World
+from tests.support.pod_world import NODE, PODS, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -534,3 +534,25 @@ async def test_tokens_are_replaced_before_they_expire(world: World) -> None:
     count = len(world.cloud.files)
     await world.settle(8000)
     assert len(world.cloud.files) == count
+
+
+async def test_a_pod_that_does_not_select_its_node_is_rejected_as_by_a_kubelet(world: World) -> None:
+    world.labels = {"disk": "hdd"}
+    await world.api.create("/api/v1/nodes", {"metadata": {"name": NODE, "labels": {"disk": "hdd"}}, "spec": {}})
+    await world.start()
+    await world.pod(spec={"nodeSelector": {"disk": "ssd"}})
+    await world.settle()
+    status = await world.status()
+    assert (status["phase"], status["reason"]) == ("Failed", "NodeAffinity")
+    assert status["message"] == (
+        "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+    )
+
+
+async def test_a_label_that_the_scheduler_saw_first_counts(world: World) -> None:
+    world.labels = {}
+    await world.api.create("/api/v1/nodes", {"metadata": {"name": NODE, "labels": {"disk": "ssd"}}, "spec": {}})
+    await world.start()
+    await world.pod(spec={"nodeSelector": {"disk": "ssd"}})
+    await world.settle()
+    assert (await world.status())["phase"] != "Failed"
