@@ -13,12 +13,11 @@ import structlog
 
 from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.disk_watch import DiskWatch
-from provider.cloud.instances.orphans import OrphanSweep
 from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
 from provider.cloud.instances.supervisor import Supervisor
 from provider.cloud.refusals import RETRY_AFTER
-from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.unrecorded import Unrecorded
 from provider.model.errors import CloudCode, CloudError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.entry import Entry
     from provider.cloud.instances.journal import Journal
     from provider.cloud.instances.probes import GrpcCheck
-    from provider.cloud.runtime.base import ContainerRuntime, Seen
+    from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Zone
     from provider.model.ids import ZoneId
 
@@ -57,7 +56,6 @@ class CloudLife:
         self._runtime = runtime
         self._clock = clock
         self._group: asyncio.TaskGroup | None = None
-        self._orphans = OrphanSweep(journal.is_used_up)
         self._changed_zones: set[ZoneId] = set()
         self._promises: set[asyncio.Future[None]] = set()
         self.serving = False
@@ -73,6 +71,7 @@ class CloudLife:
         )
         self._placer = Placer(self.placement, runtime, clock, self.supervisor.feed_uid, self._zone_changed)
         self.supervisor.placer = self._placer
+        self.unrecorded = Unrecorded(runtime, self._placer, clock, self.supervisor.entries, journal.is_used_up)
 
     async def run(self, ready: asyncio.Event) -> None:
         """Live until cancelled; once, for a second life is another object."""
@@ -85,7 +84,7 @@ class CloudLife:
                 ready.set()
                 while True:
                     await self._clock.sleep(RELIST_SECONDS)
-                    await self._sweep(await self.supervisor.looks.relist_surely())
+                    await self.unrecorded.sweep(await self.supervisor.looks.relist_surely())
             finally:
                 self._end()
 
@@ -118,7 +117,7 @@ class CloudLife:
             if not promise.done():
                 promise.set_exception(CloudError(CloudCode.UNAVAILABLE, "the cloud has stopped meanwhile", RETRY_AFTER))
 
-    # ------------------------------------------------------------------ taking over, and what nobody knows
+    # ------------------------------------------------------------------ taking over
 
     async def _take_over(self) -> None:
         supervisor = self.supervisor
@@ -130,7 +129,7 @@ class CloudLife:
         self.spawn(DiskWatch(self._runtime, self._clock, supervisor.entries, supervisor.feed_uid).run())
         orphans = await supervisor.looks.relist_surely()
         supervisor.resume()
-        await self._sweep(orphans)
+        await self.unrecorded.sweep(orphans)
         log.info("cloud is ready", instances=len(supervisor.entries), unknown=len(orphans))
 
     def _book(self, entry: Entry) -> None:
@@ -141,25 +140,6 @@ class CloudLife:
         problem = self.placement.adopt(entry.uid, request.zone, size, *placed)
         if problem:
             log.warning("instance runs on, but cannot be booked in full", uid=entry.uid, problem=problem)
-
-    async def _sweep(self, orphans: Sequence[Seen]) -> None:
-        """Keep the addresses of what nobody knows from being leased; remove what may be removed."""
-        for seen in orphans:
-            if seen.vswitch is not None and seen.address is not None:
-                problem = self.placement.hold(seen.uid, seen.zone, seen.vswitch, seen.address)
-                log.warning("instance without a record", uid=seen.uid, address=seen.address, problem=problem)
-        for uid in self._orphans.due([seen.uid for seen in orphans], self._clock.now()):
-            if uid in self.supervisor.entries:
-                continue
-            log.warning("removing an instance without a record", uid=uid, dry_run=self._orphans.dry_run)
-            if self._orphans.dry_run:
-                continue
-            try:
-                await self._runtime.remove_instance(uid)
-            except RuntimeFault as fault:
-                log.warning("not removed, trying again later", uid=uid, error=fault.message)
-            else:
-                self._placer.release(uid)
 
     # ------------------------------------------------------------------ zones
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.supervisor import Supervisor
     from provider.cloud.port_connection import SocketConnection
     from provider.cloud.runtime.base import ContainerRuntime
+    from provider.model.attempt import SeenContainer
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
@@ -126,11 +127,15 @@ class LocalBackend:
                 return known.instance
             text = f"instance {request.uid} was created with another request"
             raise CloudError(CloudCode.TOKEN_CONFLICT, text)
+        found: Sequence[SeenContainer] = ()
         if not self._journal.is_used_up(request.uid):
             _check(request)
             life.placement.check(request.zone, Size(request.cpu, request.memory), request.vswitches)
+            found = await life.unrecorded.claim(request)
+            if self._serving() is not life or request.uid in life.supervisor.entries:
+                return await self.create_instance(request)  # the world has changed meanwhile
         machine = InstanceMachine(request, instance_id(request.uid), self._clock.now())
-        return life.supervisor.accept(machine).instance
+        return life.supervisor.accept(machine, found).instance
 
     async def delete_instance(self, uid: PodUid, grace: float) -> Instance:
         """See ElasticBackend."""

@@ -113,6 +113,18 @@ async def test_an_address_is_free_once_the_sandbox_is_released(runtime_world: Ru
     assert (await there(runtime_world, heir.uid)).address == spec.address
 
 
+async def test_a_sandbox_at_another_address_is_made_anew(runtime_world: RuntimeWorld) -> None:
+    runtime = runtime_world.runtime
+    spec = runtime_world.sandbox()
+    await runtime.create_sandbox(spec)
+    await runtime.start_container(await runtime_world.attempt(spec))
+    moved = msgspec.structs.replace(spec, address=next(runtime_world.addresses))
+    await runtime.create_sandbox(moved)
+    seen = await there(runtime_world, spec.uid)
+    assert (seen.address, seen.sandbox_running, seen.containers) == (moved.address, True, ())
+    await runtime.start_container(await runtime_world.attempt(moved))
+
+
 # ---------------------------------------------------------------- images
 
 

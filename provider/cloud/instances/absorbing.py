@@ -81,6 +81,7 @@ def _staged(
             state.vswitch, state.address, state.placed_at, state.retry_at = vswitch, address, now, 0.0
         case SandboxReady():
             state.acting, state.sandbox_at, state.retry_at, state.renew = None, now, 0.0, False
+            _found(state, now, out)
             if not state.failed:
                 state.reason = state.message = ""
         case SandboxLost():
@@ -97,6 +98,9 @@ def _staged(
 
 def _told_to_end(state: InstanceState, event: DeleteRequested | Evicted, now: float, out: list[Instruction]) -> None:
     """End the instance, because somebody wants that or because it takes too much."""
+    if state.found and state.address is not None:  # what runs already is stopped like all else
+        state.sandbox_at = now
+        _found(state, now, out)
     match event:
         case DeleteRequested(grace):
             state.deletion_at = now if state.deletion_at is None else state.deletion_at
@@ -172,7 +176,23 @@ def _stage_faulted(state: InstanceState, event: Faulted, now: float, out: list[I
         out.append(Tell("FailedKillPod", f"error killing pod: {event.message}", warning=True))
 
 
+def _found(state: InstanceState, now: float, out: list[Instruction]) -> None:
+    """Go on with what was there before the sandbox was known."""
+    found, state.found = state.found, ()
+    if found:
+        _attempts(state, Observed(found, complete=False), now, out)
+        if any(one.ever_started for one in state.apps):
+            state.initialized_at = now
+
+
 def _observed(state: InstanceState, event: Observed, now: float, out: list[Instruction]) -> None:
+    if state.sandbox_at is None and not state.renew:
+        state.found = event.attempts
+    else:
+        _attempts(state, event, now, out)
+
+
+def _attempts(state: InstanceState, event: Observed, now: float, out: list[Instruction]) -> None:
     seen = {item.name: item for item in sorted(event.attempts, key=lambda item: item.attempt)}
     greet: list[Instruction] = []
     for one in state.containers.values():

@@ -3,8 +3,8 @@
 Containers without a row are left by the loss of power (the journal is synced in the background) or by a journal that
 was moved away. Four catches keep the sweep from what is not an orphan (Nomad's driver reconciliation has the same):
 nothing is removed soon after the start; what is seen for the first time gets a grace, so that something that is being
-made now is never caught half made; the runtime shows only what carries this installation's labels; `dry_run` only
-tells. A UID that the journal knows as used up is certainly ours and done with: it needs no grace.
+made now is never caught half made; the runtime shows only what carries this installation's labels; what an instance has
+taken over meanwhile is known. A UID that is used up is certainly ours and done with: it needs no grace.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ class OrphanSweep:
         *,
         initial_delay: float = INITIAL_DELAY,
         grace: float = GRACE,
-        dry_run: bool = False,
     ) -> None:
-        self.dry_run = dry_run
         self._is_used_up = is_used_up
         self._initial_delay = initial_delay
         self._grace = grace

@@ -93,10 +93,11 @@ class Placement:
     def ask(self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...]) -> Grant | None:
         """Return what the UID has already; else join the zone's queue, which `next_grant` serves. Again: the same.
 
-        It has something already when the row that told of its grant was not written.
+        It has something already when the row that told of its grant was not written, or when a sandbox was found.
         """
         held = self._placed.get(uid)
         if held is not None:
+            self._zones[held.zone].ledger.adopt(uid, size)
             return Grant(uid, held.vswitch, held.address)
         if uid in self._waiting:
             return None
@@ -176,14 +177,21 @@ class Placement:
         return self._adopt_address(books, uid, vswitch, address)
 
     def hold(self, uid: PodUid, zone: ZoneId, vswitch: VSwitchId, address: str) -> str:
-        """Keep the address of a sandbox that nobody knows from being leased; return why not, if not."""
+        """Keep the address of a sandbox without a row for its UID; return why not, if not."""
         books = self._zones.get(zone)
         if books is None:
             return f"zone {zone} is not configured"
+        if uid in self._waiting:
+            return "the instance waits for a place already"
         problem = self._adopt_address(books, uid, vswitch, address)
         if not problem:
             self._placed[uid] = _Held(zone, vswitch, address)
         return problem
+
+    def suits(self, uid: PodUid, zone: ZoneId, vswitches: Sequence[VSwitchId]) -> bool:
+        """Tell whether what the UID has is what it would ask for."""
+        held = self._placed.get(uid)
+        return held is not None and held.zone == zone and (not vswitches or held.vswitch in vswitches)
 
     def _adopt_address(self, books: _ZoneBooks, uid: PodUid, vswitch: VSwitchId, address: str) -> str:
         pool = books.pools.get(vswitch)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
     from provider.cloud.instances.placement import Placement
-    from provider.cloud.runtime.base import ContainerRuntime
+    from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import InstanceRequest
 
@@ -66,6 +66,17 @@ class Placer:
             self._rouse(request.zone)
         else:
             self._feed(request.uid, Placed(grant.vswitch, grant.address))
+
+    def found(self, request: InstanceRequest, seen: Seen) -> None:
+        """Give an instance that has no place yet the one that its sandbox has: its row is older than the sandbox."""
+        if seen.vswitch is None or seen.address is None:
+            return
+        if seen.zone == request.zone and (not request.vswitches or seen.vswitch in request.vswitches):
+            problem = self.placement.hold(request.uid, seen.zone, seen.vswitch, seen.address)
+        else:
+            problem = f"it is to be in zone {request.zone}, vSwitch {', '.join(request.vswitches) or 'any'}"
+        if problem:
+            log.warning("the sandbox that is there is not taken over", uid=request.uid, problem=problem)
 
     def release(self, uid: PodUid) -> None:
         """Give back what the instance has, and serve those who wait for it."""

@@ -7,6 +7,7 @@ from msgspec import Struct
 from provider.cloud.instances.containers import ContainerProgress, Step
 from provider.cloud.instances.events import Stage
 from provider.cloud.instances.wording import pod_text
+from provider.model.attempt import SeenContainer
 from provider.model.ids import InstanceId, VSwitchId
 from provider.model.instance import ContainerKind, InstanceRequest
 
@@ -42,6 +43,8 @@ class InstanceState(Struct, kw_only=True):
     failed: bool = False
     lost: bool = False
     """the sandbox has died; its containers are being stopped."""
+    found: tuple[SeenContainer, ...] = ()
+    """attempts that were seen although no sandbox was made yet: the row is older than what the runtime has."""
     renew: bool = False
     """the sandbox to make replaces one that has died."""
     acting: Stage | None = None

@@ -62,7 +62,7 @@ from provider.model.errors import CloudError
 from provider.model.instance import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from random import Random  # noqa: TID251 - the type of what the composition root hands out
 
     from provider.clock import Clock
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.placer import Placer
     from provider.cloud.instances.probes import GrpcCheck
     from provider.cloud.runtime.base import ContainerRuntime, Seen
+    from provider.model.attempt import SeenContainer
     from provider.model.ids import PodUid
     from provider.model.instance import Instance
 
@@ -118,13 +119,16 @@ class Supervisor:
 
     # ------------------------------------------------------------------ what there is
 
-    def accept(self, machine: InstanceMachine) -> Entry:
-        """Write a new instance to the journal and begin with it; CloudError TOKEN_CONFLICT of the journal."""
+    def accept(self, machine: InstanceMachine, found: Sequence[SeenContainer] = ()) -> Entry:
+        """Write a new instance to the journal and begin with it; CloudError TOKEN_CONFLICT of the journal.
+
+        `found`: attempts that the runtime has already.
+        """
         row = self._encode(machine.snapshot())
         self._journal.accept(machine.request, row)
         entry = self._add(machine, row)
         self._describe_anew(entry)
-        self.feed(entry, Tick())
+        self.feed(entry, Observed(tuple(found), complete=False) if found else Tick())
         return entry
 
     def restore(self) -> None:
@@ -243,6 +247,8 @@ class Supervisor:
     def _saw(self, entry: Entry, seen: Seen | None, complete: bool) -> None:  # noqa: FBT001 - the callback of Looks
         attempts = () if seen is None else seen.containers
         try:
+            if seen is not None and entry.machine.placement is None and not entry.machine.released:
+                self.placer.found(entry.machine.request, seen)
             if not (complete and entry.machine.agrees(attempts)):
                 self.feed(entry, Observed(attempts, complete))
             if complete and entry.machine.wants_sandbox and not (seen is not None and seen.sandbox_running):

@@ -182,7 +182,10 @@ class ContainerRuntime(Protocol):
         ...
 
     async def create_sandbox(self, spec: SandboxSpec) -> None:
-        """Make directories, volumes, cgroup and the running pause container; finds what an earlier call made."""
+        """Make directories, volumes, cgroup and the running pause container; finds what an earlier call made.
+
+        What there is of the instance at another address is removed first, its containers too.
+        """
         ...
 
     async def start_container(self, spec: RunSpec) -> SeenContainer:

@@ -144,6 +144,9 @@ class SimulatedRuntime:
 
     async def create_sandbox(self, spec: SandboxSpec) -> None:
         """See ContainerRuntime."""
+        found = self._instances.get(spec.uid)
+        if found is not None and (found.sandbox.vswitch, found.sandbox.address) != (spec.vswitch, spec.address):
+            await self.remove_instance(spec.uid)
         found = self._instances.setdefault(spec.uid, _Instance(spec))
         found.sandbox_exists = True
         self._hint(spec.uid)

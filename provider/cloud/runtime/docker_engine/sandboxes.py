@@ -9,12 +9,12 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.cgroups import Limits
 from provider.cloud.runtime.docker_engine.container_config import sandbox_config
 from provider.cloud.runtime.docker_engine.engine import first_fault
-from provider.cloud.runtime.docker_engine.labels import uid_label
+from provider.cloud.runtime.docker_engine.labels import SandboxLabels, decode, uid_label
 from provider.cloud.runtime.docker_engine.naming import sandbox_name
 from provider.cloud.runtime.docker_engine.network_turns import NetworkTurns, joins_another
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from provider.clock import Clock
     from provider.cloud.runtime.base import SandboxSpec
@@ -56,7 +56,10 @@ class Sandboxes:
         self._turns = NetworkTurns(one_by_one=leaves_one_by_one)
 
     async def create(self, spec: SandboxSpec) -> None:
-        """Make all of it, or find it. RuntimeFault SANDBOX, MOUNT, UNAVAILABLE."""
+        """Make all of it, or find it; what is there at another address is removed first, with its containers.
+
+        RuntimeFault SANDBOX, MOUNT, UNAVAILABLE, REFUSED.
+        """
         network = self._networks.network_of(spec.zone, spec.vswitch)
         config = sandbox_config(
             self._installation,
@@ -69,6 +72,10 @@ class Sandboxes:
         await asyncio.to_thread(self._prepare, spec)
         name = sandbox_name(self._installation, spec.uid)
         made = await self._engine.make(name, config, FaultKind.SANDBOX)
+        if made.inspected is not None and self._is_elsewhere(made.inspected["Config"]["Labels"] or {}, spec):
+            await self.remove(spec.uid)
+            await asyncio.to_thread(self._prepare, spec)
+            made = await self._engine.make(name, config, FaultKind.SANDBOX)
         status = "created" if made.inspected is None else made.inspected["State"]["Status"]
         if status == "dead":  # a removal that failed half-way
             async with self._turns.leaving(network):
@@ -77,6 +84,11 @@ class Sandboxes:
         if status != "running":
             async with self._turns.joining(network):
                 await self._engine.start(made.id, FaultKind.SANDBOX)
+
+    def _is_elsewhere(self, labels: Mapping[str, str], spec: SandboxSpec) -> bool:
+        """Tell whether a sandbox was made for another address, by a provider whose records are lost."""
+        found = decode(labels, self._installation)
+        return not isinstance(found, SandboxLabels) or (found.vswitch, found.address) != (spec.vswitch, spec.address)
 
     def _prepare(self, spec: SandboxSpec) -> None:
         """Do what is to be done on the host. Blocking."""

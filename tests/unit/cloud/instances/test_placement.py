@@ -1,0 +1,87 @@
+"""Who has what: asked for again, found, held for nobody, given back."""
+
+from __future__ import annotations
+
+import pytest
+
+from provider.cloud.capacity.ledger import Size
+from provider.cloud.instances.placement import Grant, Placement
+from provider.model.capacity import VSwitch, Zone
+from provider.model.errors import CloudCode
+from provider.model.ids import PodUid, VSwitchId, ZoneId
+
+ZONE, SMALL, LARGE = ZoneId("zone-a"), VSwitchId("small"), VSwitchId("large")
+SIZE = Size(1_000, 1 << 30)
+A, B = PodUid("a"), PodUid("b")
+
+
+@pytest.fixture
+def placement() -> Placement:
+    vswitches = (VSwitch(SMALL, "10.220.0.0/29"), VSwitch(LARGE, "10.220.1.0/24"))
+    return Placement([Zone(id=ZONE, cpu=2_000, memory=4 << 30, vswitches=vswitches)])
+
+
+def used(placement: Placement) -> tuple[int, int, int]:
+    status = placement.status(ZONE, None)
+    return status.instances, status.waiting, sum(one.used for one in status.vswitches)
+
+
+def test_who_has_a_place_and_asks_again_is_told_the_same(placement: Placement) -> None:
+    assert placement.ask(A, ZONE, SIZE, ()) is None
+    granted = placement.next_grant(ZONE)
+    assert granted == Grant(A, SMALL, "10.220.0.1")
+    assert placement.ask(A, ZONE, SIZE, ()) == granted
+    assert placement.next_grant(ZONE) is None
+    assert used(placement) == (1, 0, 1)
+    placement.release(A)
+    assert used(placement) == (0, 0, 0)
+
+
+def test_who_waits_and_asks_again_waits_once(placement: Placement) -> None:
+    assert [placement.ask(A, ZONE, SIZE, ()) for _ in range(2)] == [None, None]
+    assert (placement.is_waiting(A), used(placement)) == (True, (0, 1, 0))
+    assert placement.refusal(A).code is CloudCode.NO_STOCK
+    placement.release(A)
+    assert (placement.is_waiting(A), used(placement)) == (False, (0, 0, 0))
+
+
+def test_what_is_held_goes_to_its_own_and_to_nobody_else(placement: Placement) -> None:
+    assert placement.hold(A, ZONE, SMALL, "10.220.0.1") == ""
+    assert used(placement) == (0, 0, 1)
+    placement.ask(B, ZONE, SIZE, ())
+    assert placement.next_grant(ZONE) == Grant(B, SMALL, "10.220.0.2")
+    assert placement.ask(A, ZONE, SIZE, ()) == Grant(A, SMALL, "10.220.0.1")
+    assert used(placement) == (2, 0, 2)
+    for uid in (A, B):
+        placement.release(uid)
+    assert used(placement) == (0, 0, 0)
+
+
+def test_what_already_runs_is_not_denied_stock(placement: Placement) -> None:
+    placement.hold(A, ZONE, SMALL, "10.220.0.1")
+    placement.ask(B, ZONE, Size(2_000, 1), ())
+    placement.next_grant(ZONE)
+    assert placement.ask(A, ZONE, SIZE, ()) == Grant(A, SMALL, "10.220.0.1")
+    assert placement.status(ZONE, None).cpu_used == 3_000
+
+
+@pytest.mark.parametrize(
+    ("zone", "vswitches", "suits"),
+    [(ZONE, (), True), (ZONE, (LARGE, SMALL), True), (ZONE, (LARGE,), False), (ZoneId("zone-b"), (), False)],
+)
+def test_a_found_place_suits_who_would_ask_for_it(
+    placement: Placement, zone: ZoneId, vswitches: tuple[VSwitchId, ...], suits: bool
+) -> None:
+    assert not placement.suits(A, zone, vswitches)
+    placement.hold(A, ZONE, SMALL, "10.220.0.1")
+    assert placement.suits(A, zone, vswitches) is suits
+
+
+def test_what_cannot_be_held_is_told(placement: Placement) -> None:
+    placement.hold(A, ZONE, SMALL, "10.220.0.1")
+    assert "in use" in placement.hold(B, ZONE, SMALL, "10.220.0.1")
+    assert "no longer configured" in placement.hold(B, ZONE, VSwitchId("gone"), "10.220.0.1")
+    assert "not configured" in placement.hold(B, ZoneId("zone-b"), SMALL, "10.220.0.1")
+    placement.ask(B, ZONE, SIZE, ())
+    assert "waits" in placement.hold(B, ZONE, SMALL, "10.220.0.2")
+    assert used(placement) == (0, 1, 1)
