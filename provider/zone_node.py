@@ -162,6 +162,7 @@ class ZoneNode:
             host_ip=lambda: agent.address,
             allocatable=lambda: _sizes(agent.allocatable),
             labels=lambda: _labels(agent.node),
+            apparmor=lambda: agent.apparmor,
             host_daemons=shared.config.node.daemon_sets == "all",
         )
         return PodController(context, api, shared.backend, clock=shared.clock, random=shared.random)

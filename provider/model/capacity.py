@@ -63,6 +63,8 @@ class EngineInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
     boot_id: str = ""
     cpus: int = 0
     memory: int = 0
+    apparmor: bool = False
+    """whether the engine confines containers by AppArmor profiles"""
 
 
 class BackendHealth(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -137,6 +137,11 @@ class NodeAgent:
         return next((str(each["address"]) for each in published if each["type"] == "InternalIP"), None)
 
     @property
+    def apparmor(self) -> bool:
+        """Whether the node can do what a pod says of AppArmor; so it is taken as long as the engine is not known."""
+        return self._engine is None or self._engine.apparmor
+
+    @property
     def allocatable(self) -> Mapping[str, str] | None:
         """Return what the Node offers to pods (node.status.allocatable); None before it is known."""
         facts = self._facts()

@@ -34,6 +34,7 @@ from provider.translate.admission import admit
 from provider.translate.dns import dns_notices
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
+from provider.translate.security import wants_apparmor
 from provider.translate.sizing import pod_requests
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class NodeContext:
     """None: the node itself admits every pod, and the cloud lets it wait for stock."""
     labels: Callable[[], Mapping[str, str] | None] = lambda: None
     """The Node's labels; None before it is registered: then no pod is refused for them."""
+    apparmor: Callable[[], bool] = lambda: True
+    """Whether the engine confines containers by AppArmor profiles."""
     host_daemons: bool = False
     """Whether DaemonSets' pods that want the host are started all the same."""
 
@@ -169,6 +172,9 @@ class Executor:
             self._rejected(record, raw, rejection)
 
     def _admit(self, record: PodRecord, raw: Json, pod: Pod) -> None:
+        if wants_apparmor(pod) and not self._node.apparmor():
+            self._refuse(record, raw, "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
+            return
         size = pod_requests(pod.spec)
         asked = Sizes(size.get("cpu", 0), size.get("memory", 0), size.get("ephemeral-storage", 0))
         shortage = self.occupancy.take(record.uid, asked, self._node.allocatable())

@@ -58,6 +58,14 @@ def security(pod: Pod, container: Container) -> SecurityContext:
     )
 
 
+def wants_apparmor(pod: Pod) -> bool:
+    """Return whether a pod needs a node with AppArmor (pkg/security/apparmor isRequired)."""
+    common = (pod.spec.security_context or PodSecurity()).app_armor_profile
+    containers = (*(pod.spec.init_containers or ()), *pod.spec.containers)
+    own = (one.security_context.app_armor_profile for one in containers if one.security_context is not None)
+    return any(one is not None and one.type != "Unconfined" for one in (common, *own))
+
+
 def sysctls(pod: Pod) -> tuple[tuple[str, str], ...]:
     """Return the pod's kernel parameters. Raises Rejection for one that is not safe, as the kubelet refuses the pod."""
     common = pod.spec.security_context or PodSecurity()

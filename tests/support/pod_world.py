@@ -30,6 +30,7 @@ class World:
         self.clock = LoopClock()
         self.api = FakeKubeApi(self.clock)
         self.cloud: Any = FakeCloud(self.clock)
+        self.apparmor = True
         self.cluster_dns: tuple[str, ...] = ("10.96.0.10",)
         self.services: tuple[Any, ...] | None = ()
         self.allocatable: Sizes | None = Sizes(cpu=4000, memory=8 * 2**30, ephemeral_storage=2**40, pods=10)
@@ -50,6 +51,7 @@ class World:
             host_ip=lambda: "192.0.2.1",
             allocatable=lambda: self.allocatable,
             labels=lambda: self.labels,
+            apparmor=lambda: self.apparmor,
             host_daemons=self.host_daemons,
         )
         return PodController(node, self.api, self.cloud, clock=self.clock, random=Random(1))

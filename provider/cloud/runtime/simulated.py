@@ -106,7 +106,7 @@ class SimulatedRuntime:
 
     async def health(self) -> BackendHealth:
         """See ContainerRuntime: always healthy."""
-        return BackendHealth(healthy=True, engine=EngineInfo(runtime="simulated://0.1.0"))
+        return BackendHealth(healthy=True, engine=EngineInfo(runtime="simulated://0.1.0", apparmor=True))
 
     def node_address(self, zone: ZoneId) -> str | None:  # noqa: ARG002 - no zone has a network
         """See ContainerRuntime: no zone has an address of its own."""

@@ -556,3 +556,27 @@ async def test_a_label_that_the_scheduler_saw_first_counts(world: World) -> None
     await world.pod(spec={"nodeSelector": {"disk": "ssd"}})
     await world.settle()
     assert (await world.status())["phase"] != "Failed"
+
+
+async def test_a_pod_for_apparmor_is_rejected_where_there_is_none(world: World) -> None:
+    profile = {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}
+    await _created(world, "there", spec=profile)
+    world.apparmor = False
+    await _created(world, "not-there", spec=profile)
+    await world.settle()
+    assert [one.name for one in world.cloud.requests] == ["there"]
+    status = await world.status("not-there")
+    assert (status["phase"], status["reason"]) == ("Failed", "AppArmor")
+    assert status["message"] == "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+
+
+async def test_a_pod_that_wants_the_clusters_dns_is_told_that_there_is_none(world: World) -> None:
+    world.cluster_dns = ()
+    await world.kill()
+    await world.start()
+    await _created(world, "p")
+    await _created(world, "q", spec={"dnsPolicy": "Default"})
+    await world.settle()
+    told = [(one["involvedObject"]["name"], one["reason"]) for one in world.api.events()]
+    assert told == [("p", "MissingClusterDNS")]
+    assert [one.dns.from_host for one in world.cloud.requests] == [True, True]

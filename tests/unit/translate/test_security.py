@@ -9,7 +9,7 @@ import pytest
 from provider.model.errors import Rejection
 from provider.model.instance import SecurityContext
 from provider.model.pod import Pod, pod_from_json
-from provider.translate.security import security, sysctls
+from provider.translate.security import security, sysctls, wants_apparmor
 
 
 def pod(own: dict[str, Any] | None = None, **common: Any) -> Pod:
@@ -41,6 +41,23 @@ def test_the_containers_word_is_the_last() -> None:
         "seLinuxOptions": {"user": "u"},
     }
     assert made(own, **common) == SecurityContext(user=1, apparmor="unconfined", selinux=("user:u",))
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "wanted"),
+    [
+        (None, None, False),
+        ("Unconfined", None, False),
+        ("RuntimeDefault", None, True),
+        ("Unconfined", "RuntimeDefault", True),
+        ("RuntimeDefault", "Unconfined", True),  # upstream looks at the pod's word alone
+    ],
+)
+def test_who_needs_apparmor(common: str | None, own: str | None, *, wanted: bool) -> None:
+    def said(kind: str | None) -> dict[str, Any]:
+        return {} if kind is None else {"appArmorProfile": {"type": kind}}
+
+    assert wants_apparmor(pod(said(own), **said(common))) is wanted
 
 
 @pytest.mark.parametrize("name", ["net.ipv4.ip_unprivileged_port_start", "net/ipv4/ip_unprivileged_port_start"])

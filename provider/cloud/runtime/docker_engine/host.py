@@ -39,7 +39,6 @@ class Host(Struct, frozen=True, kw_only=True):
     api: tuple[int, int]
     cap: Limits
     systemd: bool
-    apparmor: bool = False
     asked_at: float
     """when this was, by the engine's clock: seconds since the epoch."""
 
@@ -94,6 +93,7 @@ def read_host(version: Mapping[str, Any], info: Mapping[str, Any], cpu_reserve: 
         boot_id=_read(_BOOT_ID),
         cpus=int(info["NCPU"]),
         memory=int(info["MemTotal"]),
+        apparmor=_APPARMOR in (info.get("SecurityOptions") or []),
     )
     return Host(
         engine=engine,
@@ -101,7 +101,6 @@ def read_host(version: Mapping[str, Any], info: Mapping[str, Any], cpu_reserve: 
         cap=host_cap(engine.cpus, engine.memory, cpu_reserve, memory_share),
         systemd=driver == "systemd",
         asked_at=engine_time(info["SystemTime"]) or 0.0,
-        apparmor=_APPARMOR in (info.get("SecurityOptions") or []),
     )
 
 

@@ -167,7 +167,7 @@ class DockerRuntime:
             cgroups,
             sightings,
             most_cpu=host.cap.cpu,
-            apparmor=host.apparmor,
+            apparmor=host.engine.apparmor,
         )
         hints = Hints(
             self._client,

@@ -170,6 +170,7 @@ class EngineInfo(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     CPUS_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
+    APPARMOR_FIELD_NUMBER: _builtins.int
     runtime: _builtins.str
     """`docker://20.10.24`, `simulated://0.1.0`."""
     os_image: _builtins.str
@@ -182,6 +183,8 @@ class EngineInfo(_message.Message):
     cpus: _builtins.int
     memory: _builtins.int
     """Bytes."""
+    apparmor: _builtins.bool
+    """Whether containers are confined by AppArmor profiles."""
     def __init__(
         self,
         *,
@@ -194,10 +197,11 @@ class EngineInfo(_message.Message):
         boot_id: _builtins.str = ...,
         cpus: _builtins.int = ...,
         memory: _builtins.int = ...,
+        apparmor: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_architecture", b"_architecture", "_operating_system", b"_operating_system", "architecture", b"architecture", "operating_system", b"operating_system"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_architecture", b"_architecture", "_operating_system", b"_operating_system", "architecture", b"architecture", "boot_id", b"boot_id", "cpus", b"cpus", "kernel", b"kernel", "machine_id", b"machine_id", "memory", b"memory", "operating_system", b"operating_system", "os_image", b"os_image", "runtime", b"runtime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_architecture", b"_architecture", "_operating_system", b"_operating_system", "apparmor", b"apparmor", "architecture", b"architecture", "boot_id", b"boot_id", "cpus", b"cpus", "kernel", b"kernel", "machine_id", b"machine_id", "memory", b"memory", "operating_system", b"operating_system", "os_image", b"os_image", "runtime", b"runtime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__architecture: _TypeAlias = _typing.Literal["architecture"]  # noqa: Y015
     _WhichOneofArgType__architecture: _TypeAlias = _typing.Literal["_architecture", b"_architecture"]  # noqa: Y015
