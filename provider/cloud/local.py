@@ -187,16 +187,21 @@ class LocalBackend:
             raise CloudError(CloudCode.NOT_FOUND, f"instance {uid} has no volume {volume}")
         if not isinstance(found, FilesVolume):
             raise CloudError(CloudCode.INVALID_PARAMETER, f"volume {volume} of instance {uid} is not made of files")
-        if entry.machine.released or found.files == tuple(files):
+        same = found.files == tuple(files)
+        if entry.machine.released or (same and volume in entry.written):
             return
-        changed = FilesVolume(volume, tuple(files))
-        volumes = tuple(changed if one is found else one for one in request.volumes)
-        request = msgspec.structs.replace(request, volumes=volumes)
-        self._journal.save_request(request, entry.row)
-        entry.machine.update(request)
+        changed = found if same else FilesVolume(volume, tuple(files))
+        if not same:
+            entry.written.discard(volume)
+            volumes = tuple(changed if one is found else one for one in request.volumes)
+            request = msgspec.structs.replace(request, volumes=volumes)
+            self._journal.save_request(request, entry.row)
+            entry.machine.update(request)
         if entry.machine.has_sandbox:  # otherwise the sandbox is made with the newest content
             with as_cloud_errors():
                 await self._runtime.write_files(uid, volume, changed.files)
+            if changed in entry.machine.request.volumes:  # and nobody has brought newer ones meanwhile
+                entry.written.add(volume)
 
     async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
         """See ElasticBackend."""

@@ -47,8 +47,11 @@ class DiskWatch:
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             for entry in list(self._entries.values()):
-                if self._concerns(entry):
-                    await self._look(entry)
+                try:
+                    if self._concerns(entry):
+                        await self._look(entry)
+                except Exception:  # one instance's trouble must not keep the others from being measured
+                    log.exception("disk.watch_broke", uid=entry.uid, retry_seconds=LOOK_SECONDS)
 
     @staticmethod
     def _concerns(entry: Entry) -> bool:

@@ -16,15 +16,18 @@ class Entry:
     __slots__ = (
         "acts",
         "acts_changed",
+        "crashed_at",
         "crashes",
         "forgetting",
         "instance",
         "look_again",
         "looking",
         "machine",
+        "mended",
         "order",
         "row",
         "uid",
+        "written",
     )
 
     def __init__(self, machine: InstanceMachine, order: int, row: bytes) -> None:
@@ -43,3 +46,9 @@ class Entry:
         self.look_again = False
         self.forgetting = False
         self.crashes = 0
+        """how often in a row its work broke; `crashed_at`: when last."""
+        self.crashed_at = 0.0
+        self.mended = False
+        """it went back to its row, and was not looked at since."""
+        self.written: set[str] = set()
+        """the volumes whose files are known to be on disk as the request has them."""

@@ -81,6 +81,8 @@ log = structlog.get_logger(__name__)
 
 REMOVALS_AT_A_TIME = 2
 _LONGEST_PAUSE = 300.0
+_CALM = 2 * _LONGEST_PAUSE
+"""An instance whose work did not break for so long begins again with the first pause."""
 
 
 class Supervisor:
@@ -213,7 +215,6 @@ class Supervisor:
         if row != entry.row:
             self._journal.save(entry.uid, row)
             entry.row = row
-            entry.crashes = 0
             self._describe_anew(entry)
 
     def _describe_anew(self, entry: Entry) -> None:
@@ -223,12 +224,16 @@ class Supervisor:
             self.hub.changed(entry.uid)
 
     def _mend(self, entry: Entry, error: Exception, during: str = "work") -> None:
-        """Go back to what the journal has, and on from there after a pause that grows."""
+        """Go back to what the journal has, and on from there after a pause, which grows if there is a bug."""
         now = self._clock.now()
         saved = self._decoder.decode(entry.row)
         entry.machine = InstanceMachine.restore(entry.machine.request, saved, now, self._random.random())
-        pause = min(RETRY * 2**entry.crashes, _LONGEST_PAUSE)
-        entry.crashes += 1
+        entry.mended, pause = True, RETRY
+        if not isinstance(error, CloudError):
+            if now - entry.crashed_at > _CALM:
+                entry.crashes = 0
+            pause = min(RETRY * 2**entry.crashes, _LONGEST_PAUSE)
+            entry.crashes, entry.crashed_at = entry.crashes + 1, now
         if self.entries.get(entry.uid) is entry:
             self._timers.arm(entry.uid, now + pause)
         if isinstance(error, CloudError):
@@ -240,7 +245,8 @@ class Supervisor:
         entry = self.entries.get(uid)
         if entry is None:
             return
-        if entry.crashes:
+        if entry.mended:
+            entry.mended = False
             self.looks.look(entry)
         self.feed(entry, Tick())
 
@@ -310,6 +316,8 @@ class Supervisor:
         self.feed(entry, await self._acts.guarded(Stage.IMAGE, wanted.container, act))
 
     async def _release(self, entry: Entry) -> None:
+        while entry.acts:  # a start that was asked for before the instance went back to its row
+            await self._clock.sleep(RETRY)
         self.feed(entry, await self._acts.guarded(Stage.RELEASE, "", self._acts.release(entry.machine)))
         if entry.machine.released:  # and the row says so: otherwise the next start would book it again
             self.placer.release(entry.uid)

@@ -87,8 +87,11 @@ class Sandboxes:
 
     def _is_elsewhere(self, labels: Mapping[str, str], spec: SandboxSpec) -> bool:
         """Tell whether a sandbox was made for another address, by a provider whose records are lost."""
-        found = decode(labels, self._installation)
-        return not isinstance(found, SandboxLabels) or (found.vswitch, found.address) != (spec.vswitch, spec.address)
+        try:
+            found = decode(labels, self._installation)
+        except ValueError:  # a part of the labels is missing
+            return True
+        return isinstance(found, SandboxLabels) and (found.vswitch, found.address) != (spec.vswitch, spec.address)
 
     def _prepare(self, spec: SandboxSpec) -> None:
         """Do what is to be done on the host. Blocking."""
