@@ -11,6 +11,7 @@ On v1 no quota may be above that of its parent (the write fails), so quotas are 
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +30,7 @@ PERIOD = 100_000
 _MINIMUM_QUOTA = 1_000
 _MINIMUM_SHARES = 2
 _LEAST_CPU = 100
+_CONTAINER = re.compile(r"(?:docker-)?([0-9a-f]{64})(?:\.scope)?")
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -118,8 +120,8 @@ class Cgroups(Protocol):
         """Return what an instance uses at `now`, with all its containers; None without a cgroup."""
         ...
 
-    def container_path(self, uid: PodUid, container_id: str) -> str:
-        """Return where the engine makes a container's cgroup, below every root."""
+    def container_ids(self, uid: PodUid) -> Sequence[str]:
+        """Return the containers of an instance that have a cgroup, its sandbox among them."""
         ...
 
     def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
@@ -171,17 +173,20 @@ class CgroupFiles:
         """See Cgroups."""
         return read_use(self._hierarchies, f"{self._name}/{checked(uid)}", now)
 
-    def container_path(self, uid: PodUid, container_id: str) -> str:
+    def container_ids(self, uid: PodUid) -> list[str]:
         """See Cgroups."""
+        return container_ids(self._hierarchies, f"{self._name}/{checked(uid)}")
+
+    def _container(self, uid: PodUid, container_id: str) -> str:
         return f"{self._name}/{checked(uid)}/{container_id}"
 
     def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
         """See Cgroups."""
-        return read_use(self._hierarchies, self.container_path(uid, container_id), now)
+        return read_use(self._hierarchies, self._container(uid, container_id), now)
 
     def first_process(self, uid: PodUid, container_id: str) -> int | None:
         """See Cgroups."""
-        return first_process(self._hierarchies, self.container_path(uid, container_id))
+        return first_process(self._hierarchies, self._container(uid, container_id))
 
     def _write(self, path: str, limits: Limits, *, weight: bool) -> None:
         cpu = min(limits.cpu, self._cap.cpu) if limits.cpu else 0
@@ -257,6 +262,15 @@ def working_set(hierarchies: Hierarchies, path: str) -> int:
         return 0
     statistics = dict(line.split(" ", 1) for line in (directory / path / "memory.stat").read_text().splitlines())
     return max(0, int((directory / path / usage).read_text()) - int(statistics.get(inactive, 0)))
+
+
+def container_ids(hierarchies: Hierarchies, path: str) -> list[str]:
+    """Return the IDs of the containers whose cgroups (`<ID>` or `docker-<ID>.scope`) are in one."""
+    root = hierarchies.unified if hierarchies.is_v2 else hierarchies.v1["memory"]
+    if root is None or not (root / path).is_dir():
+        return []
+    found = (_CONTAINER.fullmatch(child.name) for child in (root / path).iterdir())
+    return [match[1] for match in found if match is not None]
 
 
 def first_process(hierarchies: Hierarchies, path: str) -> int | None:

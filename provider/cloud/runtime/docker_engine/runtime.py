@@ -323,8 +323,8 @@ class DockerRuntime:
     async def usage(self) -> Sequence[InstanceUsage]:
         """See ContainerRuntime."""
         parts = self._started
-        return await read_usage(
-            self._engine, self._installation, parts.cgroups, self._clock, parts.sightings.started_at
+        return await asyncio.to_thread(
+            read_usage, parts.cgroups, self._store.spec, parts.sightings.kept, self._clock.now()
         )
 
     async def disk_use(self, uid: PodUid) -> DiskUse | None:

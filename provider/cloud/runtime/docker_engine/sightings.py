@@ -64,10 +64,9 @@ class Sightings:
         """Forget what runs: events may have been missed."""
         self._kept = {one: seen for one, seen in self._kept.items() if not seen.running}
 
-    def started_at(self, container_id: str) -> float | None:
-        """Return when a container that was looked at was started, None for one that was not."""
-        seen = self._kept.get(container_id)
-        return None if seen is None else seen.started_at
+    def kept(self, container_id: str) -> SeenContainer | None:
+        """Return what was last seen of a container, None for one that was not looked at since it may have changed."""
+        return self._kept.get(container_id)
 
     async def take(self, inspected: Mapping[str, Any], labels: ContainerLabels) -> SeenContainer:
         """Return what an inspect says of an attempt, its last words included, and keep it."""

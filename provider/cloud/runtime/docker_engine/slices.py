@@ -14,6 +14,7 @@ from provider.cloud.runtime.docker_engine.cgroup_use import read_use
 from provider.cloud.runtime.docker_engine.cgroups import (
     Limits,
     child_names,
+    container_ids,
     cpu_weight,
     first_process,
     remove_tree,
@@ -104,17 +105,21 @@ class Slices:
         """See Cgroups."""
         return read_use(self._hierarchies, f"{self._stem}.slice/{self.parent(uid)}", now)
 
-    def container_path(self, uid: PodUid, container_id: str) -> str:
-        """See Cgroups: the engine's scope in the instance's slice."""
+    def container_ids(self, uid: PodUid) -> list[str]:
+        """See Cgroups."""
+        return container_ids(self._hierarchies, f"{self._stem}.slice/{self.parent(uid)}")
+
+    def _container(self, uid: PodUid, container_id: str) -> str:
+        """Return the engine's scope in the instance's slice."""
         return f"{self._stem}.slice/{self.parent(uid)}/docker-{container_id}.scope"
 
     def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
         """See Cgroups."""
-        return read_use(self._hierarchies, self.container_path(uid, container_id), now)
+        return read_use(self._hierarchies, self._container(uid, container_id), now)
 
     def first_process(self, uid: PodUid, container_id: str) -> int | None:
         """See Cgroups."""
-        return first_process(self._hierarchies, self.container_path(uid, container_id))
+        return first_process(self._hierarchies, self._container(uid, container_id))
 
     def _start(self, unit: str, limits: Limits, *, weight: bool) -> None:
         v2 = self._hierarchies.is_v2

@@ -1,79 +1,62 @@
-"""What instances use: one list call to the engine, the rest from the cgroup and network files of its host."""
+"""What instances use, from the cgroup and network files of the engine's host: no call to the engine. Blocking.
+
+A listing of all containers costs the engine as much as some starts, and every node is asked every few seconds.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from provider.cloud.runtime.docker_engine.labels import ContainerLabels, SandboxLabels, decode
 from provider.model.usage import ContainerUsage, InstanceUsage, InterfaceUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
-    from provider.clock import Clock
+    from provider.cloud.runtime.base import SandboxSpec, SeenContainer
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
-    from provider.cloud.runtime.docker_engine.engine import Engine
     from provider.model.ids import PodUid
 
-_RUNNING = frozenset({"running", "paused"})
 _RECEIVED, _SENT = 0, 8
 """Where each direction's bytes stand in a line of /proc/<pid>/net/dev; errors are two further on."""
 
-Row = tuple[SandboxLabels | ContainerLabels, "Mapping[str, Any]"]
 
+def read_usage(
+    cgroups: Cgroups,
+    spec: Callable[[PodUid], SandboxSpec | None],
+    seen: Callable[[str], SeenContainer | None],
+    now: float,
+) -> list[InstanceUsage]:
+    """Return what every instance with a cgroup uses at `now`.
 
-async def read_usage(
-    engine: Engine, installation: str, cgroups: Cgroups, clock: Clock, started_at: Callable[[str], float | None]
-) -> Sequence[InstanceUsage]:
-    """Return what every instance with a running sandbox uses. RuntimeFault UNAVAILABLE, REFUSED.
-
-    `started_at` knows when a container was started; the engine's list tells only when it was made.
+    `spec` knows what an instance was made from, `seen` what was last seen of a container: one that nobody has looked
+    at yet is left out, and so is the sandbox's own.
     """
-    rows: dict[PodUid, list[Row]] = {}
-    for row in await engine.relist():
-        if row["State"] not in _RUNNING:
+    found = []
+    for uid in cgroups.uids():
+        made, whole = spec(uid), cgroups.use(uid, now)
+        if made is None or whole is None:
             continue
-        try:
-            labels = decode(row["Labels"], installation)
-        except ValueError:
-            continue  # sightings tell of it
-        if isinstance(labels, SandboxLabels | ContainerLabels):
-            rows.setdefault(labels.uid, []).append((labels, row))
-
-    def measure() -> list[InstanceUsage]:
-        found = (_measure(cgroups, uid, members, clock.now(), started_at) for uid, members in rows.items())
-        return [one for one in found if one is not None]
-
-    return await asyncio.to_thread(measure)
-
-
-def _measure(
-    cgroups: Cgroups, uid: PodUid, rows: Sequence[Row], now: float, started_at: Callable[[str], float | None]
-) -> InstanceUsage | None:
-    """Return one instance's usage; None without a sandbox or when it goes right now. Blocking."""
-    sandbox = next(((labels, row) for labels, row in rows if isinstance(labels, SandboxLabels)), None)
-    whole = cgroups.use(uid, now)
-    if sandbox is None or whole is None:
-        return None
-    containers = []
-    for labels, row in rows:
-        if isinstance(labels, ContainerLabels):
-            part = cgroups.container_use(uid, row["Id"], now)
-            if part is not None:
-                since = started_at(row["Id"]) or float(row["Created"])
-                containers.append(ContainerUsage(labels.container, since, part.use, part.memory_limit))
-    pid = cgroups.first_process(uid, sandbox[1]["Id"])
-    return InstanceUsage(
-        uid=uid,
-        zone=sandbox[0].zone,
-        use=whole.use,
-        memory_limit=whole.memory_limit,
-        containers=tuple(sorted(containers, key=lambda one: one.name)),
-        interfaces=() if pid is None else read_interfaces(Path(f"/proc/{pid}/net/dev")),
-        processes=whole.processes,
-    )
+        containers, pid = [], None
+        for container_id in cgroups.container_ids(uid):
+            known = seen(container_id)
+            part = None if known is None else cgroups.container_use(uid, container_id, now)
+            if known is not None and part is not None and known.started_at is not None:
+                containers.append(ContainerUsage(known.name, known.started_at, part.use, part.memory_limit))
+            pid = pid or cgroups.first_process(uid, container_id)
+        if pid is not None:  # without any process it is on its way out
+            found.append(
+                InstanceUsage(
+                    uid=uid,
+                    zone=made.zone,
+                    use=whole.use,
+                    memory_limit=whole.memory_limit,
+                    containers=tuple(sorted(containers, key=lambda one: one.name)),
+                    interfaces=read_interfaces(Path(f"/proc/{pid}/net/dev")),
+                    processes=whole.processes,
+                )
+            )
+    return found
 
 
 def read_interfaces(file: Path) -> tuple[InterfaceUsage, ...]:

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provider.cloud.runtime.base import SandboxSpec
 from provider.cloud.runtime.docker_engine.cgroup_use import CgroupUse, read_use
 from provider.cloud.runtime.docker_engine.cgroups import CgroupFiles, Hierarchies, Limits
 from provider.cloud.runtime.docker_engine.slices import Slices
-from provider.cloud.runtime.docker_engine.usage import read_interfaces
-from provider.model.ids import PodUid
+from provider.cloud.runtime.docker_engine.usage import read_interfaces, read_usage
+from provider.model.attempt import SeenContainer
+from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.usage import InterfaceUsage, Use
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+ID = "0123456789abcdef" * 4
 STAT_V1 = "cache 9\ntotal_inactive_file 300\ntotal_rss 200\ntotal_pgfault 7\ntotal_pgmajfault 1\n"
 STAT_V2 = "anon 200\nfile 9\ninactive_file 300\npgfault 7\npgmajfault 1\n"
 
 
 def put(directory: Path, **files: str) -> None:
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
 
@@ -72,13 +75,40 @@ def test_a_working_set_is_not_negative(tmp_path: Path) -> None:
 
 def test_where_an_instance_and_its_containers_are(tmp_path: Path) -> None:
     uid = PodUid("u-1")
-    files = CgroupFiles("x", Limits(), v1(tmp_path / "1", "zonelet-x/u-1/abc"))
-    assert files.container_use(uid, "abc", 1.0) is not None
-    assert (files.use(uid, 1.0), files.first_process(uid, "abc"), files.first_process(uid, "b")) == (None, 5, None)
-    path = "zonelet_x.slice/zonelet_x-u_1.slice/docker-abc.scope"
+    files = CgroupFiles("x", Limits(), v1(tmp_path / "1", f"zonelet-x/u-1/{ID}"))
+    assert files.container_use(uid, ID, 1.0) is not None
+    assert (files.use(uid, 1.0), files.first_process(uid, ID), files.first_process(uid, "b")) == (None, 5, None)
+    assert (files.container_ids(uid), files.container_ids(PodUid("u-2"))) == ([ID], [])
+    path = f"zonelet_x.slice/zonelet_x-u_1.slice/docker-{ID}.scope"
     slices = Slices("x", Limits(), v2(tmp_path / "2", path))
-    assert slices.container_use(uid, "abc", 1.0) is not None
-    assert (slices.container_use(uid, "b", 1.0), slices.first_process(uid, "abc")) == (None, 5)
+    assert slices.container_use(uid, ID, 1.0) is not None
+    assert (slices.container_use(uid, "b", 1.0), slices.first_process(uid, ID)) == (None, 5)
+    assert (slices.container_ids(uid), slices.container_ids(PodUid("u-2"))) == ([ID], [])
+
+
+def test_usage_is_of_containers_that_were_seen(tmp_path: Path) -> None:
+    """The sandbox, and a container that was just made, are in the instance's figures only."""
+    main, new, sandbox = "a" * 64, "b" * 64, "c" * 64
+    hierarchies = v2(tmp_path, "zonelet-x/u-1", limit="4096")
+    for one in (main, new, sandbox):
+        v2(tmp_path, f"zonelet-x/u-1/{one}")
+    v2(tmp_path, "zonelet-x/u-2")  # nothing runs in it
+    v2(tmp_path, "zonelet-x/u-3")  # nobody knows what it is
+    made = SandboxSpec(
+        uid=PodUid("u-1"),
+        zone=ZoneId("z"),
+        vswitch=VSwitchId("v"),
+        address="10.0.0.4",
+        name="",
+        namespace="",
+        hostname="",
+    )
+    seen = {main: SeenContainer(name="main", attempt=0, container_id="", running=True, started_at=7.5)}
+    (found,) = read_usage(
+        CgroupFiles("x", Limits(), hierarchies), lambda uid: None if uid == "u-3" else made, seen.get, 9.5
+    )
+    assert (found.uid, found.zone, found.memory_limit, found.processes) == ("u-1", "z", 4096, 4)
+    assert [(one.name, one.started_at, one.use.cpu) for one in found.containers] == [("main", 7.5, 123_000)]
 
 
 def test_interfaces(tmp_path: Path) -> None:
