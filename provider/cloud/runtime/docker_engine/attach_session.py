@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from aiodocker.exceptions import DockerError
+
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
-from provider.cloud.runtime.docker_engine.engine import faults
+from provider.cloud.runtime.docker_engine.engine import CONFLICT, NOT_FOUND, faults
 from provider.cloud.runtime.docker_engine.engine_stream import DETACH_KEYS, EngineStream
 
 if TYPE_CHECKING:
@@ -67,10 +69,15 @@ class DockerAttach:
             self._stream.end_input()
 
     async def resize(self, width: int, height: int) -> None:
-        """See ExecSession."""
-        if self._tty and not self._ended.is_set():
-            with faults(FaultKind.REFUSED):
+        """See ExecSession; a container that has just ended has no terminal any more."""
+        if not self._tty or self._ended.is_set():
+            return
+        with faults(FaultKind.REFUSED):
+            try:
                 await self._container.resize(w=width, h=height)
+            except DockerError as error:
+                if error.status not in {CONFLICT, NOT_FOUND}:
+                    raise
 
     async def wait(self) -> int:
         """See ElasticBackend.attach."""
