@@ -82,7 +82,8 @@ async def serving(node: Any, built: MetricsServer, directory: Path) -> AsyncIter
         f"--secure-port={port}",
         "--kubelet-preferred-address-types=InternalIP",
         f"--kubelet-certificate-authority={authority}",
-        "--metric-resolution=10s",
+        "--metric-resolution=10s",  # the least it takes
+        "--kubelet-request-timeout=5s",
     ]
     with (directory / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(str(built.program), *words, stdout=log, stderr=log)
