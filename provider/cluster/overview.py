@@ -13,6 +13,7 @@ from provider.cluster.processes import Process
 from provider.cluster.stock_layout import PROCESSES, STOCK_NODE
 from provider.cluster.stock_node import StockNode
 from provider.config.load import ConfigError, load, node_name
+from provider.exclusive import is_held
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
 from provider.model.quantity import milli, whole
@@ -50,6 +51,9 @@ async def look_at(installation: Installation) -> Overview:
     if local and StockNode(installation).exists():
         names += PROCESSES
     seen.components = [_component(name, installation.state / "run") for name in names]
+    provider = next(row for row in seen.components if row["component"] == "provider")
+    if not provider["running"] and is_held(installation.name):
+        provider |= {"running": True, "log": "not started by `zonelet up`: see docker logs, kubectl logs"}
     if record is None:
         seen.problems.append(f"the installation {installation.name} is not up (nothing in {installation.state})")
         return seen
