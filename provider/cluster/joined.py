@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provider.cloud.runtime.docker_engine.client import open_client
@@ -29,17 +30,15 @@ from provider.cluster.steps import SetupError
 from provider.cluster.undo import undoing_up
 from provider.config.load import load, node_name
 from provider.kube.client import HttpKubeApi, KubeError
-from provider.kube.connection import KubeConfigError
+from provider.kube.connection import IN_CLUSTER, KubeConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from provider.cluster.installation import Installation
     from provider.cluster.steps import Steps
     from provider.config.schema import ProviderConfig
     from provider.kube.client import Json
 
-__all__ = ["docker_network_of", "join_cluster", "missing_permissions"]
+__all__ = ["absolute", "docker_network_of", "join_cluster", "missing_permissions"]
 
 
 async def join_cluster(
@@ -57,7 +56,7 @@ async def join_cluster(
         api = await _connect(os.environ.get("KUBECONFIG"), None)
         try:
             connection, host = api.connection, chosen.runtime.docker.host
-            record = Record("current", connection.context, connection.server, connection.source, host)
+            record = Record("current", connection.context, connection.server, absolute(connection.source), host)
             if before is not None and (before.cluster, before.server) != ("current", connection.server):
                 raise SetupError(
                     f"the installation {installation.name} is there already, in {before.server or 'its local cluster'}",
@@ -96,6 +95,13 @@ def docker_network_of(context: str, networks: list[str]) -> str:
     """Return the Docker network of a kind or k3d cluster, by its context's name; empty for any other cluster."""
     wanted = "kind" if context.startswith("kind-") else context if context.startswith("k3d-") else ""
     return wanted if wanted in networks else ""
+
+
+def absolute(source: str) -> str:
+    """Return the paths of a $KUBECONFIG as they are found from any directory: `down` may be called elsewhere."""
+    if source == IN_CLUSTER:
+        return source
+    return os.pathsep.join(str(Path(each).expanduser().absolute()) for each in source.split(os.pathsep) if each)
 
 
 async def _connect(kubeconfig: str | None, context: str | None) -> HttpKubeApi:

@@ -53,14 +53,14 @@ class Manifests:
     async def apply_own(self, objects: Iterable[Json]) -> None:
         """Apply the objects, with a mark on those that nobody else has made: `remove_own` takes only these."""
         for each in objects:
-            found = await self._find(each)
+            found = await self.find(each)
             meta = {**each["metadata"], "labels": {**each["metadata"].get("labels", {}), **OWN}}
             await self.apply([{**each, "metadata": meta} if found is None or is_own(found) else each])
 
     async def remove_own(self, objects: Sequence[Json]) -> None:
         """Delete those of the objects that `apply_own` has made, in reverse order."""
         for each in reversed(objects):
-            found = await self._find(each)
+            found = await self.find(each)
             if found is not None and is_own(found):
                 await self.remove([each])
 
@@ -73,7 +73,7 @@ class Manifests:
                 if error.code != HTTPStatus.NOT_FOUND:
                     raise
 
-    async def _find(self, document: Json) -> Json | None:
+    async def find(self, document: Json) -> Json | None:
         """Return the object as the server has it, None when it or its kind is not there."""
         try:
             return await self._api.get(await self.path(document))

@@ -23,7 +23,6 @@ from provider.pods.actions import (
     ForgetInstance,
     PodAction,
     RemovePod,
-    SetDeadline,
 )
 from provider.pods.capacity import Occupancy, Sizes
 from provider.pods.node_affinity import MISMATCH, selects
@@ -128,8 +127,6 @@ class Executor:
                 await self._create(record)
             case DeleteInstance(grace):
                 await self._delete(record, grace)
-            case SetDeadline(active_deadline):
-                record.instance = await self._backend.update_deadline(record.uid, active_deadline)
             case ForgetInstance():
                 await self._backend.forget_instance(record.uid)
                 record.instance = None

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from provider.clock import SystemClock
 from provider.cluster.installation import Installation
-from provider.cluster.joined import join_cluster
+from provider.cluster.joined import absolute, join_cluster
 from provider.cluster.steps import SetupError, Steps
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield made
     finally:
         await made.server.close()
+
+
+def test_the_kubeconfig_is_found_from_another_directory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/u")
+    assert absolute("kind.yaml:~/.kube/config:/etc/k") == f"{tmp_path}/kind.yaml:/home/u/.kube/config:/etc/k"
+    assert absolute("in-cluster") == "in-cluster"
 
 
 async def test_a_join_that_fails_before_it_made_anything_touches_nothing(tmp_path: Path, cluster: Cluster) -> None:
