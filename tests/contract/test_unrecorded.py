@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from provider.clock import SystemClock
 from provider.cloud.instances.journal import Journal
@@ -125,6 +127,27 @@ async def test_a_row_that_is_older_than_the_sandbox_takes_its_place(idle_runtime
         assert [one.state for one in found.containers] == [one.state for one in before.containers]
         await agrees(world, found)
         await gives_all_back(world, request)
+
+
+@pytest.mark.parametrize("column", ["state", "request"])
+async def test_a_record_that_cannot_be_read_costs_nobody_his_life(
+    idle_runtime: RuntimeWorld, tmp_path: Path, column: str
+) -> None:
+    async with cloud(idle_runtime, tmp_path) as world:
+        request, other = with_init(world), world.request()
+        for one in (request, other):
+            await world.backend.create_instance(one)
+        before = {one.uid: await world.until_instance(one.uid, running) for one in (request, other)}
+        world.dead = True
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as db:
+        db.execute(f"UPDATE {column}s SET {column} = '[]' WHERE uid = ?", (request.uid,))
+    async with cloud(idle_runtime, tmp_path) as world:
+        await world.backend.create_instance(request)
+        for one in (request, other):
+            found = await world.until_instance(one.uid, running)
+            assert found.address == before[one.uid].address
+            assert [each.state for each in found.containers] == [each.state for each in before[one.uid].containers]
+        await world.end_all()
 
 
 async def test_others_get_other_addresses_meanwhile(idle_runtime: RuntimeWorld, tmp_path: Path) -> None:

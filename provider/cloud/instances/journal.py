@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from provider.model.errors import CloudCode, CloudError
@@ -27,6 +28,8 @@ from provider.model.instance import InstanceRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+log = structlog.get_logger(__name__)
 
 SCHEMA_VERSION = 1
 RETRY_AFTER = 5.0
@@ -116,19 +119,22 @@ class Journal:
     def accept(self, request: InstanceRequest, state: bytes) -> bool:
         """Write a new instance; False if this very request was accepted before (nothing changes then).
 
-        Raises TOKEN_CONFLICT for a UID that was accepted with another request, or was forgotten.
+        Raises TOKEN_CONFLICT for a UID that was accepted with another request, or was forgotten. What cannot be read of
+        an earlier one is replaced.
         """
         with self.transaction():
             known = self._db.execute("SELECT request FROM requests WHERE uid = ?", (request.uid,)).fetchone()
-            if known is not None:
-                if self._requests.decode(known[0]) == request:
+            before = None if known is None else self._read(request.uid, known[0])
+            if before is not None:
+                if before == request:
                     return False
                 raise CloudError(CloudCode.TOKEN_CONFLICT, f"instance {request.uid} was created with another request")
             if self.is_used_up(request.uid):
                 text = f"instance {request.uid} was created and removed before; a UID is never started a second time"
                 raise CloudError(CloudCode.TOKEN_CONFLICT, text)
-            self._db.execute("INSERT INTO requests VALUES (?, ?)", (request.uid, self._encoder.encode(request)))
-            self._db.execute("INSERT INTO states VALUES (?, ?)", (request.uid, state))
+            row = (request.uid, self._encoder.encode(request))
+            self._db.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (request.uid, state))
         return True
 
     def save(self, uid: PodUid, state: bytes) -> None:
@@ -158,9 +164,17 @@ class Journal:
         return self._db.execute("SELECT 1 FROM used_tokens WHERE uid = ?", (uid,)).fetchone() is not None
 
     def records(self) -> dict[PodUid, Record]:
-        """Return every instance, by UID."""
+        """Return every instance whose request can be read, by UID; of the others it is said loudly which they are."""
         rows = self._db.execute("SELECT uid, request, state FROM requests JOIN states USING (uid) ORDER BY uid")
-        return {PodUid(uid): Record(self._requests.decode(request), state) for uid, request, state in rows}
+        found = ((PodUid(uid), self._read(uid, request), state) for uid, request, state in rows)
+        return {uid: Record(request, state) for uid, request, state in found if request is not None}
+
+    def _read(self, uid: PodUid, row: bytes) -> InstanceRequest | None:
+        try:
+            return self._requests.decode(row)
+        except msgspec.MsgspecError as error:
+            log.warning("journal.request_cannot_be_read", uid=uid, error=str(error))
+            return None
 
     def setting(self, name: str) -> bytes | None:
         """Return what was stored under a name (chosen CIDRs, stock set by an operator), None if nothing was."""

@@ -149,7 +149,8 @@ class Placement:
 
     def is_waited_for(self, zone: ZoneId) -> bool:
         """Tell whether anybody waits in a zone."""
-        return any(True for _ in self._heads(self._zones[zone]))
+        books = self._zones.get(zone)  # a zone that the config no longer has may still be waited for
+        return books is not None and any(True for _ in self._heads(books))
 
     def refusal(self, uid: PodUid) -> CloudError:
         """Return why a waiting instance is not placed yet."""

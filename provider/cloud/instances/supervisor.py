@@ -54,6 +54,7 @@ from provider.cloud.instances.looks import Looks
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.probes import run_probe
 from provider.cloud.instances.snapshot import MachineSnapshot
+from provider.cloud.instances.specs import instance_id
 from provider.cloud.instances.state import UNAVAILABLE
 from provider.cloud.instances.timers import Timers
 from provider.cloud.instances.watch_hub import WatchHub
@@ -134,13 +135,23 @@ class Supervisor:
         return entry
 
     def restore(self) -> None:
-        """Take over every instance of the journal, the oldest first; nothing is done about them before `resume`."""
+        """Take over every instance of the journal, the oldest first; nothing is done about them before `resume`.
+
+        One whose state cannot be read begins anew, with what is found of it.
+        """
         now = self._clock.now()
         restored = []
         for record in self._journal.records().values():
-            saved = self._decoder.decode(record.state)
-            machine = InstanceMachine.restore(record.request, saved, now, self._random.random())
-            restored.append((saved.created_at, record.request.uid, machine, record.state))
+            uid = record.request.uid
+            try:
+                saved = self._decoder.decode(record.state)
+                machine, row = InstanceMachine.restore(record.request, saved, now, self._random.random()), record.state
+            except Exception:  # a row that another version wrote must not keep the others from their lives
+                log.exception("instance.state_cannot_be_read", uid=uid)
+                machine = InstanceMachine(record.request, instance_id(uid), now)
+                saved = machine.snapshot()
+                row = self._encode(saved)
+            restored.append((saved.created_at, uid, machine, row))
         for _, _, machine, row in sorted(restored, key=lambda one: one[:2]):
             self._describe_anew(self._add(machine, row))
 

@@ -154,6 +154,16 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"not a database")
 
 
+def test_a_request_that_cannot_be_read_hides_no_other_and_may_come_again(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        for uid in ("u1", "u2"):
+            journal.accept(request(uid), b"old")
+        journal._db.execute("""UPDATE requests SET request = '{"uid": 1}' WHERE uid = 'u1'""")
+        assert set(journal.records()) == {"u2"}
+        assert journal.accept(request("u1"), b"new")
+        assert journal.records()[PodUid("u1")].state == b"new"
+
+
 def test_a_full_disk_is_told_and_once_there_is_room_again_everything_goes_on(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path\n"

@@ -77,6 +77,16 @@ def test_a_found_place_suits_who_would_ask_for_it(
     assert placement.suits(A, zone, vswitches) is suits
 
 
+def test_who_waits_for_a_zone_that_is_no_longer_there_is_told_so(placement: Placement) -> None:
+    gone = ZoneId("gone")
+    assert placement.ask(A, gone, SIZE, ()) is None
+    assert not placement.is_waited_for(gone)
+    assert placement.waiting(gone) == [A]
+    assert placement.refusal(A).code is CloudCode.ZONE_NOT_ON_SALE
+    placement.release(A)
+    assert not placement.is_waiting(A)
+
+
 def test_what_cannot_be_held_is_told(placement: Placement) -> None:
     placement.hold(A, ZONE, SMALL, "10.220.0.1")
     assert "in use" in placement.hold(B, ZONE, SMALL, "10.220.0.1")
