@@ -120,7 +120,7 @@ class InstanceStore:
         """Take away volumes and mounts; the specification and the termination messages stay."""
         root = self.directory(uid)
         self._unmount(root)
-        for name in ("volumes", "files", "etc", "subpaths"):
+        for name in ("volumes", "files", "etc"):
             _remove(root / name)
 
     def remove(self, uid: PodUid) -> None:
@@ -132,8 +132,17 @@ class InstanceStore:
 
     @staticmethod
     def _unmount(root: Path) -> None:
+        """Take away the mounts, then the places of bind mounts: one by one, for a path of the host may be shown there.
+
+        One that is still mounted cannot be removed (EBUSY, ENOTEMPTY), so that no host's files go with an instance.
+        """
         for point in mounts_below(root) if root.exists() else ():
             unmount(point)
+        places = root / "subpaths"
+        for place in list(places.iterdir()) if places.is_dir() else ():
+            place.rmdir() if place.is_dir() else place.unlink()
+        if places.is_dir():
+            places.rmdir()
 
     def _keep(self, root: Path, spec: SandboxSpec) -> None:
         bare = tuple(FilesVolume(one.name) if isinstance(one, FilesVolume) else one for one in spec.volumes)
