@@ -25,6 +25,61 @@ PIECE: Final = 1 << 15
 """Bytes in one message to the client."""
 
 
+MOST_WAITING: Final = 1 << 20
+"""Bytes of a client that wait for pods before no more is read from it: over all forwards of one connection."""
+
+
+class Inbox:
+    """What a client has sent for one port; None: it has given up. Those of one connection share a Room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._over = asyncio.Event()
+
+    async def put(self, data: bytes | None) -> None:
+        """Hand on the client's bytes, b"" for its half-close; waits for room. Dropped once the forward is over."""
+        if self._over.is_set():
+            return
+        await self._room.take(len(data or b""))
+        if self._over.is_set():
+            self._room.give(len(data or b""))
+        else:
+            self._pieces.put_nowait(data)
+
+    async def get(self) -> bytes | None:
+        """Return the next piece."""
+        data = await self._pieces.get()
+        self._room.give(len(data or b""))
+        return data
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._over.set()
+        while not self._pieces.empty():
+            self._room.give(len(self._pieces.get_nowait() or b""))
+
+
+class Room:
+    """How much may wait: a piece is taken as long as less than MOST_WAITING does, so that any piece comes through."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._given = asyncio.Event()
+
+    async def take(self, count: int) -> None:
+        """Wait for room, and use it; what has no bytes needs none."""
+        while count and self._waiting >= MOST_WAITING:
+            self._given.clear()
+            await self._given.wait()
+        self._waiting += count
+
+    def give(self, count: int) -> None:
+        """Give back."""
+        self._waiting -= count
+        self._given.set()
+
+
 class ForwardStream(Protocol):
     """The client's side."""
 

@@ -3,8 +3,8 @@
 Rules: k8s.io/cri-streaming portforward/httpstream.go. A stream names its port and kind in headers; a pair that is not
 complete within the creation timeout is told so. An error is written to the error stream, then the data stream is reset.
 
-There is no flow control but the socket's (see spdy_exec): a pod that does not read holds up the connection once
-MOST_WAITING pieces wait for it, as it does upstream.
+There is no flow control but the socket's (see spdy_exec): a pod that does not read holds up the connection, as it does
+upstream, once as much waits for it as `forwarding` allows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from msgspec import Struct
 
-from provider.kubelet.forwarding import forward
+from provider.kubelet.forwarding import Inbox, Room, forward
 from provider.kubelet.liveness import ClientGoneError, first_error, limited, watch_life
 from provider.kubelet.streams.channels import STREAM_TYPE, ChannelError
 from provider.kubelet.streams.spdy import frames as f
@@ -37,7 +37,6 @@ REQUEST_ID: Final = "requestid"
 DATA, ERROR = "data", "error"
 MOST_PAIRS: Final = 1024
 """Forwarded connections at a time on one connection; further streams are refused."""
-MOST_WAITING: Final = 32
 _DIGITS: Final = len("65535")
 _GOODBYE_SECONDS: Final = 10.0
 
@@ -65,23 +64,11 @@ class ByteConnection(Protocol):
 class _Pair:
     """The two streams of one forwarded connection, and what waits for the pod."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, room: Room) -> None:
         self.port = port
         self.streams: dict[str, int] = {}
-        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
+        self.inbox = Inbox(room)
         self.complete = asyncio.Event()
-        self.over = False
-
-    async def put(self, data: bytes | None) -> None:
-        """Hand on the client's bytes, None for a reset; nothing waits for a pair that is over."""
-        if not self.over:
-            await self.inbox.put(data)
-
-    def finish(self) -> None:
-        """Take nothing more; whoever waits in `put` goes on."""
-        self.over = True
-        while not self.inbox.empty():
-            self.inbox.get_nowait()
 
 
 class _Asked(Struct, frozen=True):
@@ -108,6 +95,7 @@ class SpdyForwarder:
         self._spdy = SpdyConnection(flow_control=False)
         self._pairs: dict[str, _Pair] = {}
         self._inboxes: dict[int, _Pair] = {}
+        self._room = Room()
         self._last_ping = 0
 
     async def run(self) -> None:
@@ -149,7 +137,7 @@ class SpdyForwarder:
                 await self._received(frame.stream_id, frame.data, fin=frame.fin)
             case f.RstStream():
                 if pair := self._inboxes.get(frame.stream_id):
-                    await pair.put(None)
+                    await pair.inbox.put(None)
             case f.Ping() if frame.ping_id % 2:
                 await self._send(frame)
             case f.GoAway():
@@ -160,9 +148,9 @@ class SpdyForwarder:
     async def _received(self, stream_id: int, data: bytes, *, fin: bool) -> None:
         if pair := self._inboxes.get(stream_id):
             if data:
-                await pair.put(data)
+                await pair.inbox.put(data)
             if fin:
-                await pair.put(b"")
+                await pair.inbox.put(b"")
 
     async def _opened(self, frame: f.SynStream, tasks: asyncio.TaskGroup) -> None:
         asked = _asked(frame)
@@ -174,14 +162,14 @@ class SpdyForwarder:
             return
         await self._send(f.SynReply(frame.stream_id))
         if pair is None:
-            pair = self._pairs[asked.request] = _Pair(asked.port)
+            pair = self._pairs[asked.request] = _Pair(asked.port, self._room)
             tasks.create_task(self._serve(asked.request, pair))
         pair.streams[asked.kind] = frame.stream_id
         if asked.kind == DATA:
             pair.port = asked.port
             self._inboxes[frame.stream_id] = pair
             if frame.fin:
-                await pair.put(b"")
+                await pair.inbox.put(b"")
         if len(pair.streams) == len((DATA, ERROR)):
             pair.complete.set()
 
@@ -198,7 +186,7 @@ class SpdyForwarder:
         except* _ResetError:
             await self._reset(pair.streams.get(ERROR, 0))
         finally:
-            pair.finish()
+            pair.inbox.close()
             del self._pairs[request]
             self._inboxes.pop(pair.streams.get(DATA, 0), None)
 

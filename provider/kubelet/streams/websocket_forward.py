@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import WSMsgType, web
 
-from provider.kubelet.forwarding import forward
+from provider.kubelet.forwarding import Inbox, Room, forward
 from provider.kubelet.liveness import ClientGoneError, first_error, limited, watch_life
 from provider.kubelet.streams.channels import V4, V4_BASE64, ChannelError, choose_protocol, is_base64
 from provider.kubelet.streams.websocket import MAX_MESSAGE
@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 MOST_PORTS: Final = 39
 """A channel of the text form is one ASCII character from `0` on: there are so many pairs of them."""
 PROTOCOLS: Final = (V4, V4_BASE64)
-_MOST_WAITING: Final = 32
 _GOODBYE_SECONDS: Final = 10.0
 
 
@@ -45,9 +44,8 @@ class WebSocketForwarder:
         self.activity = 0
         self._base64 = is_base64(protocol)
         self._ports = ports
-        self._inboxes: dict[int, asyncio.Queue[bytes]] = {
-            2 * index: asyncio.Queue(_MOST_WAITING) for index in range(len(ports))
-        }
+        room = Room()
+        self._inboxes = {2 * index: Inbox(room) for index in range(len(ports))}
         self._socket = web.WebSocketResponse(
             protocols=PROTOCOLS, max_msg_size=MAX_MESSAGE, compress=False, decode_text=False
         )
@@ -107,10 +105,7 @@ class WebSocketForwarder:
     ) -> None:
         client = _Client(self, 2 * index, self._inboxes[2 * index])
         trouble = await forward(client, lambda: connect(port), what(port))
-        # What still comes for this port is taken and dropped: the others must not wait behind it.
-        inbox = self._inboxes.pop(2 * index)
-        while not inbox.empty():
-            inbox.get_nowait()
+        self._inboxes[2 * index].close()
         if trouble:
             await self.send(2 * index + 1, trouble.encode())
 
@@ -140,13 +135,13 @@ class WebSocketForwarder:
 class _Client:
     """ForwardStream of one port."""
 
-    def __init__(self, forwarder: WebSocketForwarder, channel: int, inbox: asyncio.Queue[bytes]) -> None:
+    def __init__(self, forwarder: WebSocketForwarder, channel: int, inbox: Inbox) -> None:
         self._forwarder = forwarder
         self._channel = channel
         self._inbox = inbox
 
     async def receive(self) -> bytes:
-        return await self._inbox.get()
+        return await self._inbox.get() or b""
 
     async def send(self, data: bytes) -> None:
         await self._forwarder.send(self._channel, data)

@@ -90,7 +90,7 @@ async def test_a_command_that_is_not_there(runtime: DockerRuntime, running: str)
 
 
 async def test_close_kills_what_still_runs_with_its_children(runtime: DockerRuntime, running: str) -> None:
-    session = await start(runtime, "sleep 1001 & sleep 1002 & echo $$; wait")
+    session = await start(runtime, "sleep 1001 & setsid sleep 1002 & echo $$; wait")
     assert await anext(aiter(session.output()))
     await session.close()
     async with asyncio.timeout(30):

@@ -85,10 +85,14 @@ class Cat:
 
 
 class EchoPort:
-    """A port in the pod that gives back what it gets, `end` behind it; `closes`: it ends by itself after one piece."""
+    """A port in the pod that gives back what it gets, `end` behind it; `closes`: it ends by itself after one piece.
 
-    def __init__(self, *, closes: bool) -> None:
+    `deaf`: it takes nothing.
+    """
+
+    def __init__(self, *, closes: bool, deaf: bool = False) -> None:
         self.closes = closes
+        self.deaf = deaf
         self.pieces: asyncio.Queue[bytes] = asyncio.Queue(4)
         self.closed = asyncio.Event()
         self.count = 0
@@ -103,6 +107,8 @@ class EchoPort:
         return piece
 
     async def write(self, data: bytes) -> None:
+        if self.deaf:
+            await asyncio.Event().wait()
         await self.pieces.put(data)
 
     async def end(self) -> None:
@@ -179,12 +185,12 @@ class Cloud:
         return [ZoneStatus(zone=Zone(id=ZONE, cpu=1000, memory=(1 << 30) + free))]
 
     async def forward(self, uid: PodUid, port: int) -> EchoPort:
-        """Somebody listens from 1000 on; 2000 ends by itself."""
+        """Somebody listens from 1000 on; 2000 ends by itself, 3000 reads nothing."""
         assert uid == UID
         if port < 1000:
             text = f"failed to connect to localhost:{port} inside the instance: connection refused"
             raise CloudError(CloudCode.INCORRECT_STATUS, text)
-        made = EchoPort(closes=port == 2000)
+        made = EchoPort(closes=port == 2000, deaf=port == 3000)
         self.ports.append((port, made))
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import aiohttp
 import pytest
 from multidict import MultiDict
 
+from provider.clock import SystemClock
+from provider.kubelet.forwarding import MOST_WAITING, Inbox, Room
 from provider.kubelet.negotiation import Refused
 from provider.kubelet.port_forward import asked_ports
 from provider.kubelet.streams import channels as ch
@@ -287,3 +290,48 @@ async def test_a_client_that_shows_no_life_is_left(listening: Any, cloud: Any) -
         await client.until(lambda: 2 in client.pings)
         while await asyncio.wait_for(client.reader.read(1 << 16), 20):  # its pings are not answered
             pass
+
+
+async def test_room_is_for_all_forwards_of_a_connection_together() -> None:
+    room = Room()
+    slow, quick = Inbox(room), Inbox(room)
+    await slow.put(bytes(MOST_WAITING - 1))
+    await quick.put(bytes(1 << 20))  # any piece comes through as long as there is room
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(quick.put(b"x"))
+        late = tasks.create_task(slow.put(b"y"))
+        await SystemClock().sleep(0)
+        assert not waiting.done()
+        assert len(await quick.get() or b"") == 1 << 20
+        await waiting
+        assert not late.done()
+        await slow.get()
+        await late
+    assert await quick.get() == b"x"
+    await slow.put(None)
+    slow.close()
+    await slow.put(bytes(2 * MOST_WAITING))  # dropped: it waits for nobody
+    await quick.put(bytes(MOST_WAITING))
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(quick.put(b"z"))
+        await SystemClock().sleep(0)
+        assert not waiting.done()
+        quick.close()
+    assert room._waiting == 0
+
+
+async def test_a_pod_that_does_not_read_holds_its_client_back(listening: Any, cloud: Any) -> None:
+    async with listening(rate=100) as port, over_spdy(port) as client:  # a ping every 0.3 s
+        _, data = begin(client, 3000, "0")
+        await client.until(lambda: len(client.replies) == 2)
+        client.writer.transport.set_write_buffer_limits(1 << 16)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while sent < 64 << 20:
+                    client.send(f.Data(data, bytes(1 << 16)))
+                    sent += 1 << 16
+                    await client.writer.drain()
+        assert MOST_WAITING <= sent < 64 << 20
+        client.writer.transport.abort()
+        await cloud.ports[0][1].closed.wait()
