@@ -222,9 +222,9 @@ class NodeAgent:
             self._forget()
 
     def _take(self, node: Json) -> None:
-        """Hold a state of the Node unless a newer one is held: answers and watch overtake each other."""
+        """Hold a state unless a newer one, of whatever UID, is held: answers and watch overtake each other."""
         held = self._node
-        if held is not None and held["metadata"]["uid"] == node["metadata"]["uid"] and _version(node) <= _version(held):
+        if held is not None and _version(node) <= _version(held):
             return
         if held is None or held["metadata"]["uid"] != node["metadata"]["uid"]:
             self._reconciled = False  # made by another meanwhile: an answer may overtake the news of the deletion
@@ -274,8 +274,9 @@ class NodeAgent:
         if self.taken.is_set():
             return
         if facts is not None and not self._reconciled:
+            uid = self._required()["metadata"]["uid"]
             await self._reconcile(facts)
-            self._reconciled = True
+            self._reconciled = self._required()["metadata"]["uid"] == uid
             self.registered.set()
         await self._report(facts)
 

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from cryptography import x509
 
+from provider.cluster.build import build_all, cache_root
 from provider.kube.client import HttpKubeApi, KubeError
 from tests.integration.node.zone_world import ZoneWorld, condition, zone_world
 from tests.support.control_plane import add_namespace, client, until
@@ -212,6 +213,46 @@ def pod(name: str, simulate: dict[str, str], **spec: Any) -> Json:
         "metadata": {"name": name, "annotations": hints},
         "spec": {"restartPolicy": "Never", "containers": containers, **spec},
     }
+
+
+async def test_a_websocket_comes_straight_to_the_node(
+    cluster: LocalCluster, admin: HttpKubeApi, tmp_path: Path
+) -> None:
+    await add_namespace(admin, "straight")
+    kubectl = build_all(cache_root(), print).kubectl
+
+    async def told(*arguments: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            str(kubectl),
+            f"--kubeconfig={cluster.kubeconfig}",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    async def streams() -> float:
+        """How often this API server has passed an exec on."""
+        _, metrics, _ = await told("get", "--raw", "/metrics")
+        counted = [each for each in metrics.splitlines() if "websocket_streaming_requests_total{" in each]
+        return sum(float(each.split()[-1]) for each in counted if "proxied_to_kubelet" in each and '"exec"' in each)
+
+    async with zone_world(cluster, tmp_path, "node-straight") as world:
+        node = await whole(admin, world)
+        assert node["status"]["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+        await admin.create("/api/v1/namespaces/straight/pods", pod("p", {}, nodeName=world.name))
+
+        async def reached() -> bool:
+            code, _, _ = await told("exec", "-n", "straight", "p", "--", "true")
+            return code == 0
+
+        await until(reached)  # the pod runs, and the port's certificate is there
+        before = await streams()
+        assert await told("exec", "-n", "straight", "p", "--", "true") == (0, "", "")
+        assert await streams() == before + 1
 
 
 async def test_another_ones_node_is_left_alone(cluster: LocalCluster, admin: HttpKubeApi, tmp_path: Path) -> None:

@@ -179,6 +179,28 @@ async def test_a_node_that_another_made_anew_gets_its_labels_and_taint(world: No
     assert world.node()["status"]["capacity"]["cpu"] == "8"
 
 
+async def test_a_late_answer_does_not_bring_a_former_node_back(world: NodeWorld) -> None:
+    await world.start()
+    usual = world.node_api.patch
+
+    async def late(path: str, body: Json, kind: Any, query: Any = None) -> Json:
+        answer = dict(await usual(path, body, kind, query))
+        if path == f"{PATH}/status":
+            world.node_api.patch = usual  # type: ignore[method-assign]
+            world.api.remove(PATH)
+            world.api.put(PATH, {"spec": {"providerID": PROVIDER_ID}})
+            await world.clock.sleep(0.5)  # the watch tells of both meanwhile
+        return answer
+
+    world.node_api.patch = late  # type: ignore[method-assign]
+    world.cloud.cpu = 8_000
+    with structlog.testing.capture_logs() as logs:
+        await world.settle(30)
+    assert world.node()["metadata"]["labels"]["kubernetes.io/role"] == "agent"
+    assert world.node()["status"]["capacity"]["cpu"] == "8"
+    assert [each for each in logs if each["event"] == "node.failed"] == []
+
+
 # ------------------------------------------------------------------ somebody else's Node
 
 
