@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from random import Random  # noqa: TID251 (seeded)
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,13 +14,16 @@ from provider.cloud.instances.journal import Journal
 from provider.cloud.local import LocalBackend
 from provider.model.errors import CloudCode, CloudError
 from provider.model.instance import Instance, InstancePhase, Synced
+from provider.rpc.client import RemoteBackend
 from provider.rpc.health_check import check_health
+from provider.rpc.server import serve
 from tests.support.cloud_worlds import RuntimeWorld, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
     from pathlib import Path
 
+    from provider.cloud.backend import ElasticBackend
     from provider.cloud.runtime.base import ContainerRuntime, RunSpec, SeenContainer
     from provider.model.ids import PodUid
 
@@ -163,11 +166,12 @@ async def test_the_second_life_has_timers_and_turns_to_start(lives: Lives) -> No
         await world.until_instance(late.uid, released)
 
 
-async def test_who_waits_for_a_life_that_ends_is_told(lives: Lives) -> None:
+@pytest.mark.parametrize("over", ["local", "remote"])
+async def test_who_waits_for_a_life_that_ends_is_told(lives: Lives, tmp_path: Path, over: str) -> None:
     synced = asyncio.Event()
 
-    async def watch() -> None:
-        async with aclosing(lives.backend.watch()) as changes:
+    async def watch(backend: ElasticBackend) -> None:
+        async with aclosing(backend.watch()) as changes:
             async for change in changes:
                 if isinstance(change, Synced):
                     synced.set()
@@ -177,19 +181,26 @@ async def test_who_waits_for_a_life_that_ends_is_told(lives: Lives) -> None:
             await awaitable
         return caught.value.code
 
-    async with watched(lives.backend, lives.below) as world:
+    async with AsyncExitStack() as stack:
+        backend: ElasticBackend = lives.backend
+        if over == "remote":
+            address = await stack.enter_async_context(serve(backend, f"unix:{tmp_path}/elastic.sock"))
+            backend = await stack.enter_async_context(RemoteBackend(address))
+        world = await stack.enter_async_context(watched(backend, lives.below))
+        world.dead = True
         request = world.request(seconds=0.1)
-        await world.backend.create_instance(request)
+        await backend.create_instance(request)
         await world.until_instance(request.uid, released)
         lives.runtime.hold()
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            waiting = [group.create_task(refusal(act)) for act in (world.backend.forget_instance(request.uid), watch())]
+            waiting = [
+                group.create_task(refusal(act)) for act in (backend.forget_instance(request.uid), watch(backend))
+            ]
             await synced.wait()
             assert await lives.runtime.held.get() == "remove"
             await lives.crash()
         assert [one.result() for one in waiting] == [CloudCode.UNAVAILABLE] * 2
-        world.dead = True
-    lives.runtime.go_on()
-    await lives.begin()
-    await lives.backend.forget_instance(request.uid)
-    assert await lives.backend.describe_instances() == []
+        lives.runtime.go_on()
+        await lives.begin()
+        await backend.forget_instance(request.uid)
+        assert await backend.describe_instances() == []
