@@ -18,6 +18,7 @@ import pytest
 from provider.clock import LoopClock
 from provider.cloud.instances.journal import Journal
 from provider.cloud.local import LocalBackend
+from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.errors import CloudCode, CloudError
 from provider.model.instance import (
@@ -34,7 +35,7 @@ from provider.rpc.health_check import check_health
 from tests.support.cloud_worlds import ZONE, container_that, new_uid, simulated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from provider.cloud.runtime.base import ContainerRuntime
@@ -78,6 +79,10 @@ class Fault:
     def happened(self) -> bool:
         return self.calls >= self.number
 
+    @property
+    def takes_effect(self) -> bool:
+        return self.done and self.calls == self.number
+
     def here(self) -> bool:
         if not self.armed:
             return False
@@ -85,8 +90,32 @@ class Fault:
         return self.calls == self.number or (self.happened and isinstance(self.error(), Death))
 
 
+class Storm(Fault):
+    """Something is raised again and again, by chance: every tenth time or so."""
+
+    def __init__(self, random: Random, errors: Sequence[Callable[[], BaseException]]) -> None:
+        super().__init__(0, self._some, done=False)
+        self._random = random
+        self._errors = errors
+
+    def _some(self) -> BaseException:
+        return self._random.choice(self._errors)()
+
+    @property
+    def takes_effect(self) -> bool:
+        return self._random.random() < 0.5
+
+    def here(self) -> bool:
+        self.calls += self.armed
+        return self.armed and self._random.random() < 0.1
+
+
 def refused() -> CloudError:
     return CloudError(CloudCode.UNAVAILABLE, "the journal cannot be written (disk full)", 5.0)
+
+
+def away() -> RuntimeFault:
+    return RuntimeFault(FaultKind.UNAVAILABLE, "the engine is away")
 
 
 def bug() -> ValueError:
@@ -108,7 +137,7 @@ class FaultyJournal(Journal):
         try:
             if not self._fault.here():
                 return act()
-            if self._fault.done and self._fault.calls == self._fault.number:
+            if self._fault.takes_effect:
                 act()
             raise self._fault.error()
         finally:
@@ -147,7 +176,7 @@ class FaultyRuntime:
         async def call(*arguments: Any) -> Any:
             if not self._fault.here():
                 return await act(*arguments)
-            if self._fault.done:
+            if self._fault.takes_effect:
                 await act(*arguments)
             raise self._fault.error()
 
@@ -187,8 +216,8 @@ class Cloud:
             except ValueError:
                 await self.clock.sleep(1)
 
-    async def until(self, uid: PodUid, holds: Callable[[Instance], bool]) -> Instance:
-        deadline = self.clock.now() + PATIENCE
+    async def until(self, uid: PodUid, holds: Callable[[Instance], bool], patience: float = PATIENCE) -> Instance:
+        deadline = self.clock.now() + patience
         while not holds(found := await self.surely(lambda: self.backend.describe_instance(uid))):
             assert self.clock.now() < deadline, found
             await self.clock.sleep(0.1)
@@ -400,3 +429,59 @@ async def test_a_bug_in_an_act_for_all_is_survived(tmp_path: Path, done: bool) -
         return fault.happened
 
     assert await every_fault(tell) >= 2
+
+
+class Crowd:
+    """Twelve pods, of which the zone's smallest vSwitch takes four at a time; some are told to end before they are done."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.requests = [
+            a_request(
+                container_that("first", "busybox", None, kind=ContainerKind.INIT),
+                container_that("main", "busybox", 5.0, mounts=(VolumeMount("files", "/files"),)),
+                seconds=5.0,
+                vswitches=(ZONE.vswitches[0].id,),
+                volumes=(FilesVolume("files", (FileEntry("a", b"1"),)),),
+            )
+            for _ in range(12)
+        ]
+
+    async def live(self, cloud: Cloud) -> None:
+        async with asyncio.TaskGroup() as group:
+            for request in self.requests:
+                group.create_task(self._one(cloud, request, ends_by_itself=self._random.random() < 0.7))
+
+    async def _one(self, cloud: Cloud, request: InstanceRequest, *, ends_by_itself: bool) -> None:
+        uid, backend = request.uid, cloud.backend
+        await cloud.clock.sleep(self._random.uniform(0, 10))
+        await cloud.surely(lambda: backend.create_instance(request))
+        if not ends_by_itself:
+            await cloud.clock.sleep(self._random.uniform(0, 30))
+            await cloud.surely(lambda: backend.update_files(uid, "files", (FileEntry("a", b"2"),)))
+            await cloud.surely(lambda: backend.delete_instance(uid, 2.0))
+        ended = await cloud.until(uid, lambda one: one.released, patience=7_200)
+        assert all(one.restarts == 0 for one in ended.containers), ended
+        if ends_by_itself:
+            assert ended.phase is InstancePhase.SUCCEEDED, ended
+        seen = await cloud.runtime.inspect(uid)
+        assert seen is None or not any(one.running for one in seen.containers)
+        await cloud.surely(lambda: backend.forget_instance(uid))
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_in_a_storm_of_failures_every_pod_comes_to_its_end_once(tmp_path: Path, seed: int) -> None:
+    random, clock = Random(seed), LoopClock()
+    disk, engine = Storm(random, [refused]), Storm(random, [bug, away])
+    real, crowd = SimulatedRuntime(clock, start_seconds=0.5), Crowd(random)
+    runtime = FaultyRuntime(real, OF_ONE_INSTANCE | OF_ALL, engine)
+    with FaultyJournal(tmp_path / "journal.sqlite", disk) as journal:
+        async with cloud_over(runtime, real, journal, clock) as cloud:
+            disk.armed = engine.armed = True
+            await crowd.live(cloud)
+            disk.armed = engine.armed = False
+            (zone,) = await cloud.surely(cloud.backend.describe_zones)
+            assert (zone.instances, zone.waiting, sum(one.used for one in zone.vswitches)) == (0, 0, 0)
+            assert await cloud.surely(cloud.backend.describe_instances) == []
+            assert await real.relist() == []
+    assert min(disk.calls, engine.calls) > 100
