@@ -191,8 +191,7 @@ class StockNode:
                 "; ".join(error.mistakes),
                 "give up a network, run this again",
             ) from error
-        with socket.create_server((address, 0)) as free:
-            port: int = free.getsockname()[1]
+        port = _free_port(address)
         before = {name: text for name in _SYSCTLS if (text := _sysctl(name))}
         return StockRecord(block, address, port, sysctls=before)
 
@@ -206,6 +205,20 @@ class StockNode:
     def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _free_port(address: str) -> int:
+    """Return a port of this host's address that nothing listens at. SetupError when the address is not this host's."""
+    try:
+        with socket.create_server((address, 0)) as free:
+            port: int = free.getsockname()[1]
+            return port
+    except OSError as error:
+        raise SetupError(
+            f"the stock node cannot have the address {address}",
+            f"it is that of the engine's host in the cluster's network, and here: {error}",
+            "run this on the machine that the Docker engine runs on, or leave --with-stock-node out",
+        ) from error
 
 
 def restore_sysctls(values: Mapping[str, str]) -> None:

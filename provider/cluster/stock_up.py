@@ -40,6 +40,7 @@ _DRAIN_SECONDS = 20.0
 async def up_stock(installation: Installation, steps: Steps) -> None:
     """Make the stock node or bring it up again; the cluster and its virtual nodes have to be up. SetupError."""
     node, config = StockNode(installation), load(installation.provider_config)
+    require_own_name(config)
     with steps.step("build kubelet and CNI plugins, or take them from the cache") as report:
         programs = find_stock_programs(cache_root(), report)
     with steps.step("choose the stock node's addresses, lead them to the API server") as report:
@@ -55,6 +56,17 @@ async def up_stock(installation: Installation, steps: Steps) -> None:
             node.connect_zones(nodes["items"], _blocks_by_node(config))
     finally:
         await api.close()
+
+
+def require_own_name(config: ProviderConfig) -> None:
+    """Raise SetupError when a zone's node has the stock node's name."""
+    zones = [zone.name for zone in config.zones if node_name(zone) == STOCK_NODE]
+    if zones:
+        raise SetupError(
+            f"the node of the zone {zones[0]} is called {STOCK_NODE}",
+            "that is the name of the stock node",
+            "give the zone another nodeName in the configuration, or leave --with-stock-node out",
+        )
 
 
 def give_images(installation: Installation, names: Iterable[str], report: Callable[[str], None]) -> None:
