@@ -35,6 +35,7 @@ SCHEMA_VERSION = 1
 RETRY_AFTER = 5.0
 """Seconds after which a write that failed may be tried again."""
 
+_NO_JOURNAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _SCHEMA = """
 CREATE TABLE requests (uid TEXT PRIMARY KEY, request BLOB NOT NULL);
 CREATE TABLE states (uid TEXT PRIMARY KEY, state BLOB NOT NULL);
@@ -54,22 +55,27 @@ class Journal:
     """The embedded journal of one installation; `close` it, or use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; CloudError(INTERNAL) for one of a newer zonelet, or one that is no journal."""
+        """Open or make the file.
+
+        CloudError INTERNAL for one of a newer zonelet, or one that is no journal; UNAVAILABLE for one that cannot be
+        opened now (a full disk, another process that writes).
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)  # requests hold secrets; the log beside it gets the same mode from SQLite
-        self._db = sqlite3.connect(path, isolation_level=None)
+        with _refusals():
+            self._db = sqlite3.connect(path, isolation_level=None)
         self._depth = 0
         self._encoder = msgspec.json.Encoder()
         self._requests = msgspec.json.Decoder(InstanceRequest)
         try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
+            with _refusals():
+                self._prepare()
+        except CloudError as error:
             self._db.close()
-            text = f"{path} cannot be read as a journal ({error}); move it away to start with an empty one"
+            if getattr(error.__cause__, "sqlite_errorcode", None) not in _NO_JOURNAL:
+                raise
+            text = f"{path} cannot be read as a journal ({error.__cause__}); move it away to start with an empty one"
             raise CloudError(CloudCode.INTERNAL, text) from error
-        except CloudError:
-            self._db.close()
-            raise
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")

@@ -146,6 +146,33 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
         Journal(path)
 
 
+def test_a_disk_that_is_full_at_the_start_is_no_reason_to_move_the_journal_away(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from provider.cloud.instances.journal import Journal\n"
+        "from provider.model.errors import CloudError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    Journal(Path(sys.argv[1]))\n"
+        "except CloudError as error:\n"
+        "    print(error.code.name, 'move' in error.message)\n"
+    )
+    path = tmp_path / "j.db"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stderr, done.stdout) == ("", "UNAVAILABLE False\n")
+    with Journal(path) as journal:
+        assert journal.accept(request(), b"{}")
+
+
+def test_a_path_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    (tmp_path / "j.db").mkdir()
+    with pytest.raises(CloudError, match="unable to open") as caught:
+        Journal(tmp_path / "j.db")
+    assert caught.value.code is CloudCode.UNAVAILABLE
+
+
 def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     path.write_bytes(b"not a database, surely not one" * 100)
