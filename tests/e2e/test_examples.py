@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.examples import EXAMPLES, Example, Outcome
+from tests.e2e.left_out import LEFT_OUT
 from tests.support.argo import FINISHED, WORKFLOWS, CommandError, finished, story
 from tests.support.engine import instances_on_engine
 
@@ -130,3 +131,10 @@ async def test_nothing_of_a_deleted_workflow_is_left(lab: Lab, api: KubeApi, out
     async with asyncio.timeout(60):
         while await left():
             await lab.installation.clock.sleep(0.5)
+
+
+def test_every_example_of_upstream_is_run_or_left_out_for_a_reason(terminal: Terminal) -> None:
+    files = {str(path.relative_to(terminal.examples)) for path in terminal.examples.rglob("*.yaml")}
+    run = {each.file for each in EXAMPLES}
+    assert run & LEFT_OUT.keys() == set()
+    assert run | LEFT_OUT.keys() == files
