@@ -64,9 +64,9 @@ def pending(pod: Json) -> bool:
 
 
 def waits(reason: str, restarts: int = 0, kind: str = "containerStatuses") -> Callable[[Json], bool]:
-    """Whether a container waits for this reason, after so many restarts."""
+    """Whether a container waits for this reason, after so many restarts or more (a kubelet may not tell of each)."""
     return lambda pod: any(
-        each["state"].get("waiting", {}).get("reason") == reason and each["restartCount"] == restarts
+        each["state"].get("waiting", {}).get("reason") == reason and each["restartCount"] >= restarts
         for each in pod.get("status", {}).get(kind) or ()
     )
 

@@ -50,6 +50,12 @@ KNOWN: tuple[Known, ...] = (
         "The start is that of the instance, which is asked for when all that its volumes refer to is there.",
     ),
     Known(
+        "crash-loop|complete-loop|init-loops",
+        r".*\.restartCount|.*\.waiting\.message",
+        "How often the container had been started when the back-off was seen; the stock kubelet does not always tell of "
+        "the first.",
+    ),
+    Known(
         "too-big|wrong-node",
         r"conditions\[.*|containerStatuses\[.*|hostIPs?(\[0\]\.ip)?|(allocatedR|r)esources.*|startTime",
         "A refused pod's containers are told as ended: controllers that look for them would wait for ever "
