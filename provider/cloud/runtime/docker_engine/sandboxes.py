@@ -72,8 +72,9 @@ class Sandboxes:
         await asyncio.to_thread(self._prepare, spec)
         name = sandbox_name(self._installation, spec.uid)
         made = await self._engine.make(name, config, FaultKind.SANDBOX)
-        if made.inspected is not None and self._is_elsewhere(made.inspected["Config"]["Labels"] or {}, spec):
-            await self.remove(spec.uid)
+        elsewhere = None if made.inspected is None else self._elsewhere(made.inspected["Config"]["Labels"] or {}, spec)
+        if elsewhere is not None:
+            await self._remove(spec.uid, elsewhere)
             await asyncio.to_thread(self._prepare, spec)
             made = await self._engine.make(name, config, FaultKind.SANDBOX)
         status = "created" if made.inspected is None else made.inspected["State"]["Status"]
@@ -85,13 +86,18 @@ class Sandboxes:
             async with self._turns.joining(network):
                 await self._engine.start(made.id, FaultKind.SANDBOX)
 
-    def _is_elsewhere(self, labels: Mapping[str, str], spec: SandboxSpec) -> bool:
-        """Tell whether a sandbox was made for another address, by a provider whose records are lost."""
+    def _elsewhere(self, labels: Mapping[str, str], spec: SandboxSpec) -> str | None:
+        """Return the network of a sandbox that was made for another address, by a provider whose records are lost.
+
+        None for one that is where it is to be.
+        """
         try:
             found = decode(labels, self._installation)
         except ValueError:  # a part of the labels is missing
-            return True
-        return isinstance(found, SandboxLabels) and (found.vswitch, found.address) != (spec.vswitch, spec.address)
+            return ""
+        if not isinstance(found, SandboxLabels) or (found.vswitch, found.address) == (spec.vswitch, spec.address):
+            return None
+        return self._networks.network_of(found.zone, found.vswitch)
 
     def _prepare(self, spec: SandboxSpec) -> None:
         """Do what is to be done on the host. Blocking."""
@@ -103,12 +109,15 @@ class Sandboxes:
 
     async def release(self, uid: PodUid) -> None:
         """Remove pause container, cgroup and volumes. RuntimeFault REFUSED, UNAVAILABLE."""
-        await self._remove_sandbox(uid)
+        await self._remove_sandbox(uid, await self._network(uid))
         await self._remove_cgroup(uid)
         await self._on_host(self._store.release, uid)
 
     async def remove(self, uid: PodUid) -> None:
         """Remove everything. RuntimeFault REFUSED, UNAVAILABLE."""
+        await self._remove(uid, await self._network(uid))
+
+    async def _remove(self, uid: PodUid, network: str) -> None:
         rows = await self._engine.relist(**uid_label(uid))
         members = [row for row in rows if joins_another(row)]
         try:
@@ -118,13 +127,15 @@ class Sandboxes:
         except* RuntimeFault as faults:
             raise first_fault(faults) from None
         if len(members) < len(rows):
-            await self._remove_sandbox(uid)
+            await self._remove_sandbox(uid, network)
         await self._remove_cgroup(uid)
         await self._on_host(self._store.remove, uid)
 
-    async def _remove_sandbox(self, uid: PodUid) -> None:
+    async def _network(self, uid: PodUid) -> str:
         spec = await asyncio.to_thread(self._store.spec, uid)
-        network = "" if spec is None else self._networks.network_of(spec.zone, spec.vswitch)
+        return "" if spec is None else self._networks.network_of(spec.zone, spec.vswitch)
+
+    async def _remove_sandbox(self, uid: PodUid, network: str) -> None:
         async with self._turns.leaving(network):
             await self._engine.remove(sandbox_name(self._installation, uid))
 

@@ -6,10 +6,15 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pytest
+
 from provider.clock import SystemClock
 from provider.cloud.runtime.base import FaultKind, SandboxSpec
 from provider.cloud.runtime.docker_engine.engine import Made
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
+from provider.cloud.runtime.docker_engine.labels import encode_sandbox
+from provider.cloud.runtime.docker_engine.naming import sandbox_name
 from provider.cloud.runtime.docker_engine.sandboxes import Sandboxes
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 
@@ -107,6 +112,56 @@ def spec(number: int) -> SandboxSpec:
         namespace="default",
         hostname="pod",
     )
+
+
+class Finding(SlowEngine):
+    """An engine that has the sandbox already; with these labels."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        super().__init__()
+        self.labels: dict[str, str] | None = labels
+        self.acts: list[str] = []
+
+    async def make(self, name: str, config: Any, kind: FaultKind) -> Made:
+        if self.labels is not None:
+            return Made(name, {"State": {"Status": "running"}, "Config": {"Labels": self.labels}})
+        self.acts.append(f"make {config['NetworkingConfig']['EndpointsConfig']['one']['IPAMConfig']['IPv4Address']}")
+        return Made(name)
+
+    async def remove(self, name: str) -> None:
+        self.acts.append(f"remove {name}")
+        self.labels = None
+
+    async def start(self, name: str, kind: FaultKind) -> None:
+        self.acts.append("start")
+
+
+def without(labels: dict[str, str], part: str) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if not key.endswith(part)}
+
+
+async def test_a_sandbox_that_is_where_it_is_to_be_is_found(tmp_path: Path) -> None:
+    engine = Finding(encode_sandbox("name", spec(1)))
+    await sandboxes(engine, tmp_path, one_by_one=True).create(spec(1))
+    assert engine.acts == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        encode_sandbox("name", msgspec.structs.replace(spec(1), address="10.211.1.77")),
+        encode_sandbox("name", msgspec.structs.replace(spec(1), vswitch=VSwitchId("vsw-1"))),
+        without(encode_sandbox("name", spec(1)), "address"),
+    ],
+    ids=["address", "vswitch", "labels"],
+)
+async def test_a_sandbox_elsewhere_is_made_anew_with_all_that_is_in_it(tmp_path: Path, labels: dict[str, str]) -> None:
+    engine = Finding(labels)
+    async with asyncio.timeout(10):
+        await sandboxes(engine, tmp_path, one_by_one=True).create(spec(1))
+    name = sandbox_name("name", spec(1).uid)
+    assert engine.acts == ["remove name-c_main", f"remove {name}", "make 10.211.1.1", "start"]
+    assert (tmp_path / "instances" / "u-1" / "etc" / "hosts").read_text().count("10.211.1.1\t") == 1
 
 
 HARMFUL = {frozenset(("remove sandbox",)), frozenset(("remove sandbox", "start"))}
