@@ -211,7 +211,7 @@ CASES: tuple[Case, ...] = (
     Case("post-start-fails", "a postStart hook fails",
          pod(shell(TRAPS, lifecycle={"postStart": {"exec": {"command": ["false"]}}})), ended),
     # ---- messages, variables, limits
-    Case("deadline", "activeDeadlineSeconds pass", pod(shell(TRAPS), activeDeadlineSeconds=3), ended),
+    Case("deadline", "activeDeadlineSeconds pass", pod(shell(TRAPS), activeDeadlineSeconds=12), ended),
     Case("message-file", "a termination message from its file",
          pod(shell("echo done > /dev/termination-log")), ended),
     Case("message-own-path", "a termination message from a path of its own",
