@@ -70,7 +70,8 @@ class Unrecorded:
     async def claim(self, request: InstanceRequest) -> tuple[SeenContainer, ...]:
         """Settle what is there under the UID of an instance that is to be created; return the attempts to take over.
 
-        Where the instance cannot take the place of what is there, that is removed first. CloudError of the removal.
+        Where the instance cannot take the place of what is there, or where something runs without a sandbox and so
+        without a network, that is removed first. CloudError of the removal.
         """
         uid = request.uid
         if uid in self._removing:
@@ -79,7 +80,8 @@ class Unrecorded:
         seen = self._seen.get(uid)
         if seen is None:
             return ()
-        if seen.address is None or self._placer.placement.suits(uid, request.zone, request.vswitches):
+        at_rest = seen.address is None and not any(one.running for one in seen.containers)
+        if at_rest or self._placer.placement.suits(uid, request.zone, request.vswitches):
             log.warning("instance takes over what runs without a record", uid=uid, address=seen.address)
             return seen.containers
         log.warning("removing what is left of an earlier instance elsewhere", uid=uid, address=seen.address)

@@ -11,7 +11,7 @@ from provider.clock import LoopClock
 from provider.cloud.instances.orphans import GRACE, INITIAL_DELAY
 from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
-from provider.cloud.runtime.base import FaultKind, RuntimeFault, SandboxSpec, Seen
+from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, SandboxSpec, Seen
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.cloud.unrecorded import Unrecorded
 from provider.model.capacity import VSwitch, Zone
@@ -151,3 +151,19 @@ async def test_one_elsewhere_is_removed_before_the_new_one_begins() -> None:
     assert world.used() == 1
     assert await world.unrecorded.claim(elsewhere) == ()
     assert (world.used(), await world.runtime.relist()) == (0, [])
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_runs_without_a_network_is_not_taken_over_what_has_ended_is(ended: bool) -> None:
+    world = World()
+    world.runtime.go.set()
+    await world.lose()
+    container = ContainerSpec(name="main", image="busybox")
+    await world.runtime.start_container(RunSpec(uid=UID, zone=ZONE.id, attempt=0, container=container))
+    if ended:
+        await world.runtime.stop_container(UID, "main", 0, 1)
+    await world.runtime.release_sandbox(UID)
+    await world.sweep()
+    found = await world.unrecorded.claim(request())
+    assert [(one.name, one.exited) for one in found] == ([("main", True)] if ended else [])
+    assert world.runtime.begun.is_set() is not ended
