@@ -38,7 +38,7 @@ async def dismantle(installation: Installation, steps: Steps, *, forget_cluster:
     SetupError when another provider serves that name (nothing is done then), and when a part of it could not be
     removed; a second call goes on from there.
     """
-    installation.require_unserved()
+    await installation.require_unserved()
     record = installation.record() or Record("local")
     left: list[SetupError] = []
     with steps.step("stop the provider"):

@@ -23,7 +23,7 @@ import msgspec
 
 from provider.cluster.kube_context import KubeContext, context_name
 from provider.cluster.local import LocalCluster
-from provider.cluster.processes import Process
+from provider.cluster.processes import Process, wait_until
 from provider.cluster.steps import SetupError
 from provider.cluster.whole_file import remove_whole, write_whole
 from provider.exclusive import is_held
@@ -44,6 +44,7 @@ _OWN_FILES = (
 _PROVIDERS = ("nodes", "instances", "logs", "run")
 _PROVIDERS_FILES = ("journal.sqlite*", "provider.lock", "elastic.sock")
 _HOME = Path("/var/lib/zonelet")
+_ENDING_SECONDS = 10.0
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -113,12 +114,16 @@ class Installation:
                 f"cluster of that kube context; then run: zonelet down --name {self.name}",
             ) from error
 
-    def require_unserved(self) -> None:
+    async def require_unserved(self) -> None:
         """Raise SetupError when a provider that this state directory did not start serves the installation's name.
 
-        Containers and networks are known by the name: what is undone or removed here would be that provider's.
+        Containers and networks are known by the name: what is undone or removed here would be that provider's. One of
+        ours that was just killed is waited for: the kernel lets go of its name when the last of its threads has ended.
         """
-        if self.provider.pid() is None and is_held(self.name):
+        if self.provider.pid() is not None or not is_held(self.name):
+            return
+        ended = self.provider.pid_file.exists()
+        if not ended or not await wait_until(self.clock, lambda: not is_held(self.name), _ENDING_SECONDS):
             raise SetupError(
                 f"another provider of this machine serves an installation {self.name}",
                 f"it was not started by `zonelet up` with the state directory {self.state}",

@@ -52,7 +52,7 @@ async def join_cluster(
     chosen, given = given_config(config, installation.name)
     with exclusive(cache_root(), f"up-{installation.name}", steps.note):
         before = installation.record()
-        installation.require_unserved()
+        await installation.require_unserved()
         api = await _connect(os.environ.get("KUBECONFIG"), None)
         try:
             connection, host = api.connection, chosen.runtime.docker.host

@@ -81,7 +81,7 @@ async def up_local(
                 "one installation is in one cluster",
                 f"run: zonelet down --name {installation.name}, or: zonelet up --name OTHER",
             )
-        installation.require_unserved()
+        await installation.require_unserved()
         async with undoing_up(installation, steps):
             up = await _bring_up(installation, steps, chosen, given)
             if argo:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -66,10 +67,23 @@ def test_a_record_that_cannot_be_written_leaves_the_former_one(tmp_path: Path) -
     assert made.record() == Record("local")
 
 
+async def test_a_provider_that_was_just_killed_is_waited_for(tmp_path: Path) -> None:
+    """Its name is held until the last of its threads has ended, which is after its pid counts as ended."""
+    name = f"updown-unit-{os.getpid()}"
+    mine = Installation(name, tmp_path / "mine", SystemClock())
+    mine.provider.directory.mkdir(parents=True)
+    mine.provider.pid_file.write_text(f"{os.getpid()} 1\n")  # not this process: it began at another time
+    async with asyncio.TaskGroup() as group:
+        with hold(name, tmp_path / "dying"):
+            waiting = group.create_task(mine.require_unserved())
+            await mine.clock.sleep(0)
+            assert not waiting.done()
+
+
 async def test_what_another_provider_of_the_name_has_is_not_touched(tmp_path: Path) -> None:
     name = f"zl-unit-held-{os.getpid()}"
     mine = Installation(name, tmp_path / "mine", SystemClock())
-    mine.require_unserved()
+    await mine.require_unserved()
     with hold(name, tmp_path / "other"):
         for act in (take_down(mine, Steps()), up_local(mine, Steps())):
             with pytest.raises(SetupError, match=f"another provider of this machine serves an installation {name}"):
