@@ -117,8 +117,14 @@ class SleepAction(Struct, frozen=True, omit_defaults=True, tag="sleep"):
     seconds: float = 0
 
 
-Action: TypeAlias = ExecAction | HttpAction | TcpAction | GrpcAction
-Hook: TypeAlias = ExecAction | HttpAction | SleepAction | TcpAction
+class BrokenAction(Struct, frozen=True, omit_defaults=True, tag="broken"):
+    """What can never be done, and why: a port by a name that the container has not. Each try fails with these words."""
+
+    error: str = ""
+
+
+Action: TypeAlias = ExecAction | HttpAction | TcpAction | GrpcAction | BrokenAction
+Hook: TypeAlias = ExecAction | HttpAction | SleepAction | TcpAction | BrokenAction
 """What a lifecycle hook does; TCP is in the API and always fails (k8s.io/api/core/v1 LifecycleHandler)."""
 
 

@@ -2,7 +2,8 @@
 
 Rules: pkg/kubelet/prober/prober.go, pkg/kubelet/lifecycle/handlers.go, pkg/probe/util.go. A command of a probe is
 expanded from the literal values of the container's own `env` only: neither envFrom nor valueFrom is known to it. A
-command of a hook is taken as it is written.
+command of a hook is taken as it is written. A port that the container has not by that name is no reason to refuse the
+pod: each try says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from provider.model.errors import Rejection
 from provider.model.expansion import expand
 from provider.model.instance import (
     Action,
+    BrokenAction,
     ExecAction,
     GrpcAction,
     Hook,
@@ -73,12 +75,15 @@ def hook(one: Container, entry: HookEntry | None, path: str) -> Hook | None:
         return None
     if entry.exec is not None:
         return ExecAction(tuple(entry.exec.command or ()))
-    if entry.http_get is not None:
-        return _http(one, entry.http_get, path)
     if entry.sleep is not None:
         return SleepAction(max(0, entry.sleep.seconds))
-    if entry.tcp_socket is not None:
-        return TcpAction(_port(one, entry.tcp_socket.port, path), entry.tcp_socket.host)
+    try:
+        if entry.http_get is not None:
+            return _http(one, entry.http_get)
+        if entry.tcp_socket is not None:
+            return TcpAction(_port(one, entry.tcp_socket.port), entry.tcp_socket.host)
+    except _NoPortError as error:
+        return BrokenAction(str(error))
     raise Rejection(_REASON, f"{path} has no handler", field=path)
 
 
@@ -86,27 +91,33 @@ def _action(one: Container, entry: ProbeEntry, path: str) -> Action:
     if entry.exec is not None:
         literals = {variable.name: variable.value for variable in one.env or ()}
         return ExecAction(tuple(expand(word, literals) for word in entry.exec.command or ()))
-    if entry.http_get is not None:
-        return _http(one, entry.http_get, path)
-    if entry.tcp_socket is not None:
-        return TcpAction(_port(one, entry.tcp_socket.port, path), entry.tcp_socket.host)
-    if entry.grpc is not None:
-        return GrpcAction(_port(one, entry.grpc.port, path), entry.grpc.service or "")
+    try:
+        if entry.http_get is not None:
+            return _http(one, entry.http_get)
+        if entry.tcp_socket is not None:
+            return TcpAction(_port(one, entry.tcp_socket.port), entry.tcp_socket.host)
+        if entry.grpc is not None:
+            return GrpcAction(_port(one, entry.grpc.port), entry.grpc.service or "")
+    except _NoPortError as error:
+        return BrokenAction(str(error))
     raise Rejection(_REASON, f"{path} has no handler", field=path)
 
 
-def _http(one: Container, http: HttpHandler, path: str) -> HttpAction:
+class _NoPortError(Exception):
+    """A port that there is not, in the kubelet's words (probe.ResolveContainerPort)."""
+
+
+def _http(one: Container, http: HttpHandler) -> HttpAction:
     headers = tuple((header.name, header.value) for header in http.http_headers or ())
-    return HttpAction(_port(one, http.port, path), http.path or "/", http.scheme, http.host, headers)
+    return HttpAction(_port(one, http.port), http.path or "/", http.scheme, http.host, headers)
 
 
-def _port(one: Container, port: int | str, path: str) -> int:
-    if isinstance(port, int) or port.isdecimal():
-        number = int(port)
-        if not 0 < number <= _LAST_PORT:
-            raise Rejection(_REASON, f"{path}: invalid port number: {number}", field=path)
-        return number
-    for known in one.ports or ():
-        if known.name == port:
-            return known.container_port
-    raise Rejection(_REASON, f"{path}: container has no port named {port}", field=path)
+def _port(one: Container, port: int | str) -> int:
+    if isinstance(port, str):
+        named = next((known.container_port for known in one.ports or () if known.name == port), None)
+        if named is None:
+            raise _NoPortError(f'port "{port}" not found')
+        port = named
+    if not 0 < port <= _LAST_PORT:
+        raise _NoPortError(f"invalid port number: {port}")
+    return port

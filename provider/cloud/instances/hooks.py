@@ -17,7 +17,7 @@ from provider.cloud.instances.events import HookKind
 from provider.cloud.instances.http_get import AGENT_HOOK, PLAIN_ANSWER, GetError, http_get, url_of
 from provider.cloud.instances.wording import pod_text
 from provider.cloud.runtime.base import RuntimeFault
-from provider.model.instance import ExecAction, HttpAction, Notice, SleepAction, TcpAction
+from provider.model.instance import BrokenAction, ExecAction, HttpAction, Notice, SleepAction, TcpAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,8 @@ async def run_hook(
                     "Cannot run handler: invalid handler: "
                     f"&LifecycleHandler{{Exec:nil,HTTPGet:nil,{handler},Sleep:nil,}}"
                 )
+            case BrokenAction(error):
+                return f"{wanted.kind} lifecycle hook {where} {error}"
             case None:
                 raise KeyError(f"container {spec.name} has no {wanted.kind} hook")
     except RuntimeFault as fault:

@@ -17,7 +17,7 @@ from provider.cloud.instances.events import Outcome, Probed, ProbeKind
 from provider.cloud.instances.http_get import AGENT_PROBE, GetError, dial_text, http_get, url_of
 from provider.cloud.instances.wording import go_duration
 from provider.cloud.runtime.base import RuntimeFault
-from provider.model.instance import ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+from provider.model.instance import BrokenAction, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
 
 if TYPE_CHECKING:
     import socket
@@ -103,6 +103,8 @@ async def _once(
                 return await _tcp(runtime, request.zone, host or address, port, probe.timeout)
             case HttpAction() as action:
                 return await _http(runtime, request.zone, action, address, probe.timeout)
+            case BrokenAction(error):
+                raise _CannotRun(error)
             case GrpcAction(port, service):
                 dial = partial(runtime.connect, request.zone, address, port)
                 where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

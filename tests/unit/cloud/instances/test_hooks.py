@@ -16,6 +16,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.simulated_exec import SimulatedExec
 from provider.model.ids import PodUid, ZoneId
 from provider.model.instance import (
+    BrokenAction,
     ContainerSpec,
     ExecAction,
     Hook,
@@ -144,3 +145,7 @@ async def test_tcp_never_works() -> None:
 
 async def test_a_host_that_fits_in_no_url() -> None:
     assert (await hooked(HttpAction(80, host="a b"))).startswith(f"HTTP lifecycle hook (/) {WHERE} parse ")
+
+
+async def test_a_port_that_there_is_not() -> None:
+    assert (await hooked(BrokenAction('port "web" not found'))).endswith('failed - error: port "web" not found')

@@ -17,6 +17,7 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.ids import PodUid, ZoneId
 from provider.model.instance import (
     Action,
+    BrokenAction,
     ContainerSpec,
     ExecAction,
     GrpcAction,
@@ -247,3 +248,9 @@ async def test_grpc_is_asked_at_the_pods_address() -> None:
         down = await probed(GrpcAction(port), check=check)
     assert (up.outcome, down.outcome, down.message) == (Outcome.SUCCESS, Outcome.FAILURE, "because")
     assert asked == [(f"{ADDRESS}:{port}", "up", 5), (f"{ADDRESS}:{port}", "", 5)]
+
+
+async def test_a_port_that_there_is_not_says_nothing_about_the_container() -> None:
+    found = await probed(BrokenAction('port "web" not found'))
+    assert found.outcome is Outcome.ERRORED
+    assert found.message == 'probe errored and resulted in unknown state: port "web" not found'

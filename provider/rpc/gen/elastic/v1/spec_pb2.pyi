@@ -511,6 +511,27 @@ class GrpcAction(_message.Message):
 Global___GrpcAction: _TypeAlias = GrpcAction  # noqa: Y015
 
 @_typing.final
+class BrokenAction(_message.Message):
+    """What can never be done, and why. A probe of this kind counts neither as success nor as failure, a hook fails."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    error: _builtins.str
+    def __init__(
+        self,
+        *,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokenAction: _TypeAlias = BrokenAction  # noqa: Y015
+
+@_typing.final
 class Action(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -518,6 +539,7 @@ class Action(_message.Message):
     HTTP_FIELD_NUMBER: _builtins.int
     TCP_FIELD_NUMBER: _builtins.int
     GRPC_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exec(self) -> Global___ExecAction: ...
     @_builtins.property
@@ -526,6 +548,8 @@ class Action(_message.Message):
     def tcp(self) -> Global___TcpAction: ...
     @_builtins.property
     def grpc(self) -> Global___GrpcAction: ...
+    @_builtins.property
+    def broken(self) -> Global___BrokenAction: ...
     def __init__(
         self,
         *,
@@ -533,12 +557,13 @@ class Action(_message.Message):
         http: Global___HttpAction | None = ...,
         tcp: Global___TcpAction | None = ...,
         grpc: Global___GrpcAction | None = ...,
+        broken: Global___BrokenAction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "exec", b"exec", "grpc", b"grpc", "http", b"http", "kind", b"kind", "tcp", b"tcp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "tcp", "grpc"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "tcp", "grpc", "broken"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -575,6 +600,7 @@ class Hook(_message.Message):
     HTTP_FIELD_NUMBER: _builtins.int
     SLEEP_FIELD_NUMBER: _builtins.int
     TCP_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exec(self) -> Global___ExecAction: ...
     @_builtins.property
@@ -583,6 +609,8 @@ class Hook(_message.Message):
     def sleep(self) -> Global___SleepAction: ...
     @_builtins.property
     def tcp(self) -> Global___TcpAction: ...
+    @_builtins.property
+    def broken(self) -> Global___BrokenAction: ...
     def __init__(
         self,
         *,
@@ -590,12 +618,13 @@ class Hook(_message.Message):
         http: Global___HttpAction | None = ...,
         sleep: Global___SleepAction | None = ...,
         tcp: Global___TcpAction | None = ...,
+        broken: Global___BrokenAction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "exec", b"exec", "http", b"http", "kind", b"kind", "sleep", b"sleep", "tcp", b"tcp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "sleep", "tcp"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exec", "http", "sleep", "tcp", "broken"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
