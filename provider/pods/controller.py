@@ -172,8 +172,6 @@ class PodController:
             if instance is not None and instance.phase not in TERMINAL:
                 size = Sizes(instance.cpu, instance.memory) if pod is None else _sizes(record)
                 self._executor.occupancy.take(record.uid, size, None)
-                if pod is not None:
-                    self._volumes.follow_unknown(record.uid, pod)
         for record in sorted(self._records.values(), key=_age):
             self._workers.trigger(record.uid)
 
@@ -256,13 +254,15 @@ class PodController:
             self._later.set(uid, self._clock.now() + self._executor.retry_seconds(record.failures + 3))
 
     def _keep_books(self, record: PodRecord) -> None:
-        """Count out what has ended, and keep its volumes no longer new."""
+        """Count out what has ended, and keep the volumes new of what has not."""
         instance = record.instance
         ended = instance.phase in TERMINAL if instance is not None else record.absent or record.lost
         if ended:
             self._executor.occupancy.release(record.uid)
             self._volumes.drop(record.uid)
             self._pull_secrets.drop(record.uid)
+        elif instance is not None and record.pod is not None and not record.absent:
+            self._volumes.follow_unknown(record.uid, record.pod)
 
     def _dropped(self, record: PodRecord) -> bool:
         """Forget a pod that neither side knows any more; never asks for another plan."""

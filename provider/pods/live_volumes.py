@@ -90,19 +90,24 @@ class LiveVolumes:
 
     def follow(self, uid: str, pod: Pod, fetched: Fetched) -> None:
         """Follow a pod that was made from `fetched` just now."""
+        self._followed[uid] = _Followed(_keyed(pod, fetched))
         if not _live(pod):
             return
-        self._followed[uid] = _Followed(_keyed(pod, fetched))
         self._begin.set(uid, self._clock.now() + LASTING_SECONDS)
         if fetched.refresh_at is not None:
             self._tokens.set(uid, fetched.refresh_at)
 
     def follow_unknown(self, uid: str, pod: Pod) -> None:
-        """Take over a pod of an earlier life of this process: what its volumes show is not known."""
-        live = _live(pod)
-        if not live or uid in self._followed:
+        """Take over a pod whose volumes show what is not known; one that is followed already stays as it is.
+
+        It was made in an earlier life of this process, or the answer to its creation was lost.
+        """
+        if uid in self._followed:
             return
         self._followed[uid] = one = _Followed({})
+        live = _live(pod)
+        if not live:
+            return
         # The others are filled when their objects' versions have been seen.
         one.stale = dict.fromkeys(entry.name for entry in live if not _keys(pod, [entry]))
         self._begin.set(uid, self._clock.now() + self._random.uniform(0, CATCH_UP_SECONDS))

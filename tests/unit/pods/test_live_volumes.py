@@ -201,3 +201,21 @@ async def test_a_watch_that_is_refused_is_tried_again(world: World) -> None:
     await world.settle(20)
     await change(world, f"{MAPS}/m", data={"k": "2"})
     assert shown(world) == [("v", {"k": b"2"})]
+
+
+async def test_a_pod_whose_creation_got_no_answer_is_followed_all_the_same(world: World) -> None:
+    await config(world)
+    create = world.cloud.create_instance
+
+    async def lossy(request: Any) -> Any:
+        world.cloud.create_instance = create
+        await create(request)
+        raise CloudError(CloudCode.UNAVAILABLE, "connection lost", 1)
+
+    world.cloud.create_instance = lossy
+    await running(world, {"name": "v", "configMap": {"name": "m"}})
+    await world.settle(70)
+    assert len(world.cloud.requests) == 1
+    world.cloud.files.clear()
+    await change(world, f"{MAPS}/m", data={"k": "2"})
+    assert shown(world) == [("v", {"k": b"2"})]
