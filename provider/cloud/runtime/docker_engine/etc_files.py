@@ -31,8 +31,8 @@ def hosts_file(address: str, hostname: str, domain: str, aliases: Iterable[HostA
     return text + ("\n# Entries added by HostAliases.\n" + "".join(lines) if lines else "")
 
 
-def resolv_conf(dns: DnsConfig, host: str) -> str:
-    """Return /etc/resolv.conf within a resolver's limits; `host` is the engine host's own file.
+def resolv_conf(dns: DnsConfig, host: str) -> tuple[str, list[str]]:
+    """Return /etc/resolv.conf within a resolver's limits, and what had to be left out; `host` is the host's own file.
 
     With `dns.from_host` what the request adds comes after what the host has, without repeating; an option of the
     request replaces the host's of the same name. With `dns.leading_searches` only the host's search list is taken.
@@ -63,4 +63,4 @@ def resolv_conf(dns: DnsConfig, host: str) -> str:
     lines += [f"nameserver {server}" for server in fit.nameservers]
     if options or dns.options:
         lines.append("options " + " ".join([*options, *dns.options]))
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines), fit.cut

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import structlog
 
 from provider.cloud.runtime.base import FaultKind, RuntimeFault, SandboxSpec
 from provider.cloud.runtime.docker_engine.etc_files import hosts_file, resolv_conf
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
     from provider.model.instance import EmptyDirVolume, FileEntry
+
+log = structlog.get_logger(__name__)
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _SPEC = "instance.json"
@@ -156,9 +159,12 @@ class InstanceStore:
     def _write_etc(root: Path, spec: SandboxSpec) -> None:
         etc = root / "etc"
         etc.mkdir(exist_ok=True)
+        resolver, cut = resolv_conf(spec.dns, host_resolv_conf())
+        for text in cut:  # the Kubernetes side tells of what a pod asks for; this may be the host's own part
+            log.warning("dns.cut", uid=spec.uid, text=text)
         texts = {
             "hosts": hosts_file(spec.address, spec.hostname, spec.domain, spec.host_aliases),
-            "resolv.conf": resolv_conf(spec.dns, host_resolv_conf()),
+            "resolv.conf": resolver,
             "hostname": f"{spec.kernel_hostname or spec.hostname}\n",
         }
         for name, text in texts.items():
