@@ -151,7 +151,7 @@ async def test_a_dropped_exec_leaves_nothing(terminal: Terminal, api: HttpKubeAp
     async with running(api, name):
 
         async def sleepers() -> int:
-            done = await terminal.kubectl("exec", name, "--", "sh", "-c", "pgrep -f 'sleep 55[5]' | wc -l")
+            done = await terminal.kubectl("exec", name, "--", "sh", "-c", "ps -o args | grep '^sleep 55[5]' | wc -l")
             return int(done.out)
 
         script = "sleep 555 & setsid sleep 555 & wait"

@@ -81,7 +81,7 @@ async def test_a_command_that_takes_too_long_leaves_no_process(world: BackendWor
     uid = await started(world, container, RestartPolicy.NEVER)
     text = 'command timed out: "/bin/sh -c sleep 1003 & sleep 1004" timed out after 1s'
     await world.until(lambda: ("Unhealthy", f"Readiness probe failed: {text}") in told(world, uid))
-    await world.shell(uid, "main", "while pgrep -f 'sleep 100[34]'; do sleep 0.05; done")
+    await world.shell(uid, "main", "while ps -o args | grep '^sleep 100[34]'; do sleep 0.05; done")
     assert main(await world.backend.describe_instance(uid)).state.phase is ContainerPhase.RUNNING
 
 

@@ -95,7 +95,7 @@ async def test_close_kills_what_still_runs_with_its_children(runtime: DockerRunt
     await session.close()
     async with asyncio.timeout(30):
         assert await session.wait() == 137
-        check = await start(runtime, "while pgrep -f 'sleep 100[12]'; do sleep 0.05; done; echo gone")
+        check = await start(runtime, "while ps -o args | grep '^sleep 100[12]'; do sleep 0.05; done; echo gone")
         assert (await everything(check))[STDOUT].endswith(b"gone\n")
         await check.close()
 
