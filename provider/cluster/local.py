@@ -243,9 +243,7 @@ class LocalCluster:
         # Their own limits (50 and 20 requests a second) are for a cluster that others share.
         common |= {"kube-api-qps": _CLIENT_RATE, "kube-api-burst": _CLIENT_RATE}
         if name == "kube-scheduler":
-            # What it remembers of a pod for the next one like it (from 1.35 on) has no random part to tell equal nodes
-            # apart (framework/runtime/batch.go, rescoreHintedNode): of three empty zones one gets nothing of a burst.
-            return _flags(common | {"feature-gates": "OpportunisticBatching=false"})
+            return _flags(common)
         return _flags(
             common
             | {
