@@ -153,6 +153,10 @@ class ElasticBackend(Protocol):
         """Replace the logins that images are pulled with from now on; NOT_FOUND. Released instances: no-op."""
         ...
 
+    async def update_deadline(self, uid: PodUid, active_deadline: float | None) -> Instance:
+        """Replace the seconds after placement at which the instance is ended; NOT_FOUND. Released instances: no-op."""
+        ...
+
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
         """Return every record, or those of one zone."""
         ...

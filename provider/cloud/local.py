@@ -212,6 +212,16 @@ class LocalBackend:
         self._journal.save_request(request, entry.row)
         entry.machine.update(request)
 
+    async def update_deadline(self, uid: PodUid, active_deadline: float | None) -> Instance:
+        """See ElasticBackend."""
+        entry = self._entry(uid)
+        request = msgspec.structs.replace(entry.machine.request, active_deadline=active_deadline)
+        if not entry.machine.released and request != entry.machine.request:
+            self._journal.save_request(request, entry.row)
+            entry.machine.update(request)
+            self._serving().supervisor.updated(entry)
+        return entry.instance
+
     async def describe_instances(self, zone: ZoneId | None = None) -> Sequence[Instance]:
         """See ElasticBackend."""
         found = [entry.instance for entry in self._serving().supervisor.entries.values()]

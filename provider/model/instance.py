@@ -390,6 +390,8 @@ class Instance(Struct, frozen=True, omit_defaults=True, kw_only=True):
     deletion_requested_at: float | None = None
     grace: float | None = None
     """the shrinking grace of a deletion in progress."""
+    active_deadline: float | None = None
+    """seconds after placement, as asked for last."""
     released: bool = False
     """every container has ended, sandbox, address and stock are given back. Logs stay until `forget`."""
     containers: tuple[ContainerStatus, ...] = ()

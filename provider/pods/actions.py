@@ -19,6 +19,12 @@ class DeleteInstance(Struct, frozen=True):
     grace: float
 
 
+class SetDeadline(Struct, frozen=True):
+    """Let the instance end so many seconds after its placement, other than it was asked for before."""
+
+    active_deadline: float
+
+
 class ForgetInstance(Struct, frozen=True):
     """Remove what is left of a released instance: logs, volumes, the record."""
 
@@ -45,5 +51,5 @@ class TryAgain(Struct, frozen=True):
 
 
 PodAction: TypeAlias = (
-    CreateInstance | DeleteInstance | ForgetInstance | WriteStatus | RemovePod | ConfirmAbsent | TryAgain
+    CreateInstance | DeleteInstance | SetDeadline | ForgetInstance | WriteStatus | RemovePod | ConfirmAbsent | TryAgain
 )

@@ -50,8 +50,8 @@ NO_ANSWER = 0
 """KubeError.code of a server that did not answer."""
 GONE_RETRY_SECONDS = 30.0
 """A pod that the API server does not know any more: the watch says so soon, this is only in case that it does not."""
-MUTABLE = frozenset({"tolerations"})
-"""Fields of a pod's spec that may change and that are not this node's."""
+MUTABLE = frozenset({"activeDeadlineSeconds", "tolerations"})
+"""Fields of a pod's spec that may change and that are followed, or are not this node's."""
 
 
 class PodController:

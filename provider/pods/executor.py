@@ -23,6 +23,7 @@ from provider.pods.actions import (
     ForgetInstance,
     PodAction,
     RemovePod,
+    SetDeadline,
 )
 from provider.pods.capacity import Occupancy, Sizes
 from provider.pods.node_affinity import MISMATCH, selects
@@ -127,6 +128,8 @@ class Executor:
                 await self._create(record)
             case DeleteInstance(grace):
                 await self._delete(record, grace)
+            case SetDeadline(active_deadline):
+                record.instance = await self._backend.update_deadline(record.uid, active_deadline)
             case ForgetInstance():
                 await self._backend.forget_instance(record.uid)
                 record.instance = None

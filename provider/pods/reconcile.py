@@ -10,7 +10,7 @@ Rules, in the order in which they are looked at:
 4. A pod whose phase is terminal stays as it is, with its logs; if somebody else ended it, its instance is ended too.
 5. A refused pod is Failed, but a DaemonSet's stays Pending (translate/host_daemons.py). A pod whose instance is gone is
    Failed: nothing is ever run a second time.
-6. Otherwise the pod gets its instance, and the status says what the cloud says.
+6. Otherwise the pod gets its instance, with its newest deadline, and the status says what the cloud says.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from provider.pods.actions import (
     ForgetInstance,
     PodAction,
     RemovePod,
+    SetDeadline,
     TryAgain,
     WriteStatus,
 )
@@ -158,8 +159,9 @@ def _over(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[Po
 
 def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[PodAction]:
     zone, refusal, waiting = observed.zone, observed.refusal, observed.waiting
-    if observed.instance is not None:
-        return _write(pod, observed.instance, desired, observed, now)
+    instance = observed.instance
+    if instance is not None:
+        return [*_deadline(pod, instance), *_write(pod, instance, desired, observed, now)]
     if refusal is not None:
         return _write(pod, _of_refusal(pod, zone, refusal), desired, observed, now)
     if observed.lost or has_begun(pod.status):
@@ -171,6 +173,14 @@ def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[P
     shown = not_begun(pod, zone, waiting=told, message=waiting.message)
     following: PodAction = CreateInstance() if now >= waiting.retry_at else TryAgain(waiting.retry_at)
     return [*_write(pod, shown, desired, observed, now), following]
+
+
+def _deadline(pod: Pod, instance: Instance) -> list[PodAction]:
+    """Follow a deadline that was set, or made shorter, after the instance was made."""
+    wanted = pod.spec.active_deadline_seconds
+    if wanted is None or wanted == instance.active_deadline or instance.phase in TERMINAL:
+        return []
+    return [SetDeadline(wanted)]
 
 
 def _of_refusal(pod: Pod, zone: ZoneId, refusal: Refusal) -> Instance:

@@ -135,6 +135,12 @@ class RemoteBackend:
         request = pb.UpdateRegistryCredentialsRequest(uid=uid, credentials=encoded)
         await self._call(self._groups.UpdateRegistryCredentials, request)
 
+    async def update_deadline(self, uid: PodUid, active_deadline: float | None) -> Instance:
+        """See ElasticBackend."""
+        request = pb.UpdateActiveDeadlineRequest(uid=uid, active_deadline=active_deadline)
+        answer = await self._call(self._groups.UpdateActiveDeadline, request)
+        return self._decoded(convert.INSTANCE, answer.group)
+
     async def describe_instance(self, uid: PodUid) -> Instance:
         """See ElasticBackend."""
         answer = await self._call(self._groups.DescribeContainerGroup, pb.DescribeContainerGroupRequest(uid=uid))

@@ -161,6 +161,12 @@ class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
         return pb.UpdateRegistryCredentialsResponse()
 
     @_unary
+    async def UpdateActiveDeadline(self, request: pb.UpdateActiveDeadlineRequest) -> pb.UpdateActiveDeadlineResponse:
+        seconds = request.active_deadline if request.HasField("active_deadline") else None
+        instance = await self._backend.update_deadline(PodUid(request.uid), seconds)
+        return pb.UpdateActiveDeadlineResponse(group=convert.INSTANCE.encode(instance))
+
+    @_unary
     async def DescribeContainerGroup(
         self, request: pb.DescribeContainerGroupRequest
     ) -> pb.DescribeContainerGroupResponse:

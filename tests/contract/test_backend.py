@@ -555,3 +555,23 @@ async def test_logins_may_be_replaced_while_an_instance_lives(world: BackendWorl
 
 async def test_logins_of_nobody(world: BackendWorld) -> None:
     assert (await refusal(world.backend.update_credentials(UNKNOWN, []))).code is CloudCode.NOT_FOUND
+
+
+# ---------------------------------------------------------------- deadline
+
+
+async def test_a_deadline_may_be_set_while_an_instance_lives(world: BackendWorld) -> None:
+    request = world.request(grace=2.0)
+    await world.backend.create_instance(request)
+    assert (await world.until_instance(request.uid, running)).active_deadline is None
+    later = await world.backend.update_deadline(request.uid, 600)
+    assert (later.active_deadline, later.phase) == (600, InstancePhase.RUNNING)
+    assert (await world.backend.create_instance(request)).uid == request.uid
+    await world.backend.update_deadline(request.uid, 0.1)
+    ended = await world.until_instance(request.uid, released)
+    assert (ended.phase, ended.reason, ended.active_deadline) == (InstancePhase.FAILED, "DeadlineExceeded", 0.1)
+    assert (await world.backend.update_deadline(request.uid, None)).reason == "DeadlineExceeded"
+
+
+async def test_a_deadline_of_nobody(world: BackendWorld) -> None:
+    assert (await refusal(world.backend.update_deadline(UNKNOWN, 1))).code is CloudCode.NOT_FOUND

@@ -148,6 +148,7 @@ class FakeCloud:
             name=request.name,
             namespace=request.namespace,
             created_at=self._clock.now(),
+            active_deadline=request.active_deadline,
             containers=tuple(ContainerStatus(name=one.name, kind=one.kind) for one in request.containers),
         )
         self._change(request.uid)
@@ -186,6 +187,11 @@ class FakeCloud:
     async def update_credentials(self, uid: PodUid, credentials: Sequence[RegistryCredential]) -> None:
         await self._clock.sleep(0)
         self.credentials.append((uid, tuple(credentials)))
+
+    async def update_deadline(self, uid: PodUid, active_deadline: float | None) -> Instance:
+        await self._clock.sleep(0)
+        self._change(uid, active_deadline=active_deadline)
+        return self._instances[uid]
 
     async def describe_instance(self, uid: PodUid) -> Instance:
         await self._clock.sleep(0)

@@ -231,7 +231,7 @@ def _probed(state: InstanceState, event: Probed, now: float, out: list[Instructi
     if kill and one.stop_by is None:
         is_init = one.spec.kind is not ContainerKind.APP
         restart = one.policy is not RestartPolicy.NEVER
-        one.killed = True
+        one.killed = restart
         text = probe_kill(one.name, event.kind.lower(), init=is_init, restart=restart)
         by = now + one.probe_grace(event.kind, state.request.grace)
         begin_stop(one, by, now, out, text)

@@ -129,7 +129,7 @@ class ContainerProgress:
         self.last_attempt = 0
         self._backoff = RestartBackoff()
         self.killed = False
-        """whether a probe has ended the attempt that runs"""
+        """whether a probe has ended the attempt that runs, and the policy lets it start again at once"""
         self._fault_backoff = 0.0
         self._probes = ProbeSet(spec)
 

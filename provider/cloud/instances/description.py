@@ -49,6 +49,7 @@ def describe(state: InstanceState, revision: int) -> Instance:
         finished_at=state.finished_at,
         deletion_requested_at=state.deletion_at,
         grace=state.grace,
+        active_deadline=request.active_deadline,
         released=state.released,
         containers=tuple(one.status() for one in state.containers.values()),
         revision=revision,

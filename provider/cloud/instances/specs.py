@@ -35,9 +35,9 @@ def instance_id(uid: PodUid) -> InstanceId:
 
 
 def fixed_part(request: InstanceRequest) -> InstanceRequest:
-    """Return the request without the content of its files, which may change while the instance lives."""
+    """Return the request without what may change while the instance lives: files' content, logins, the deadline."""
     volumes = tuple(FilesVolume(one.name) if isinstance(one, FilesVolume) else one for one in request.volumes)
-    return msgspec.structs.replace(request, volumes=volumes, credentials=())
+    return msgspec.structs.replace(request, volumes=volumes, credentials=(), active_deadline=None)
 
 
 def spec_hash(request: InstanceRequest) -> str:

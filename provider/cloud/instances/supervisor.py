@@ -161,6 +161,11 @@ class Supervisor:
             if not entry.machine.released:
                 self.feed(entry, Tick())
 
+    def updated(self, entry: Entry) -> None:
+        """Go on with an instance whose request was changed."""
+        self._describe_anew(entry)
+        self.feed(entry, Tick())
+
     def drop(self, entry: Entry) -> None:
         """Take out an instance whose record is gone."""
         del self.entries[entry.uid]

@@ -580,3 +580,14 @@ async def test_a_pod_that_wants_the_clusters_dns_is_told_that_there_is_none(worl
     told = [(one["involvedObject"]["name"], one["reason"]) for one in world.api.events()]
     assert told == [("p", "MissingClusterDNS")]
     assert [one.dns.from_host for one in world.cloud.requests] == [True, True]
+
+
+async def test_a_deadline_that_is_set_later_reaches_the_cloud_once(world: World) -> None:
+    uid = await world.pod()
+    await world.settle()
+    world.cloud.run(uid)
+    await world.settle()
+    await world.api.patch(f"{PODS}/p", {"spec": {"activeDeadlineSeconds": 60}, "metadata": {"generation": 2}}, "merge")
+    await world.settle()
+    assert world.cloud.held()[uid].active_deadline == 60
+    assert "UnsupportedPodUpdate" not in world.reasons()

@@ -206,6 +206,7 @@ class ContainerGroup(_message.Message):
     DELETION_REQUESTED_AT_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
+    ACTIVE_DEADLINE_FIELD_NUMBER: _builtins.int
     CONTAINERS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
@@ -235,6 +236,8 @@ class ContainerGroup(_message.Message):
     """Of a deletion in progress; it only shrinks."""
     released: _builtins.bool
     """Every container has ended; sandbox, address and stock are given back. Logs stay until ForgetContainerGroup."""
+    active_deadline: _builtins.float
+    """Seconds after placement, as asked for last."""
     revision: _builtins.int
     """Grows with every change, over all groups."""
     @_builtins.property
@@ -263,13 +266,16 @@ class ContainerGroup(_message.Message):
         deletion_requested_at: _builtins.float | None = ...,
         grace: _builtins.float | None = ...,
         released: _builtins.bool = ...,
+        active_deadline: _builtins.float | None = ...,
         containers: _abc.Iterable[Global___ContainerStatus] | None = ...,
         revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_deletion_requested_at", b"_deletion_requested_at", "_finished_at", b"_finished_at", "_grace", b"_grace", "_initialized_at", b"_initialized_at", "_placed_at", b"_placed_at", "_sandbox_ready_at", b"_sandbox_ready_at", "_vswitch", b"_vswitch", "address", b"address", "deletion_requested_at", b"deletion_requested_at", "finished_at", b"finished_at", "grace", b"grace", "initialized_at", b"initialized_at", "placed_at", b"placed_at", "sandbox_ready_at", b"sandbox_ready_at", "vswitch", b"vswitch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_address", b"_address", "_deletion_requested_at", b"_deletion_requested_at", "_finished_at", b"_finished_at", "_grace", b"_grace", "_initialized_at", b"_initialized_at", "_placed_at", b"_placed_at", "_sandbox_ready_at", b"_sandbox_ready_at", "_vswitch", b"_vswitch", "active_deadline", b"active_deadline", "address", b"address", "deletion_requested_at", b"deletion_requested_at", "finished_at", b"finished_at", "grace", b"grace", "initialized_at", b"initialized_at", "placed_at", b"placed_at", "sandbox_ready_at", b"sandbox_ready_at", "vswitch", b"vswitch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_deletion_requested_at", b"_deletion_requested_at", "_finished_at", b"_finished_at", "_grace", b"_grace", "_initialized_at", b"_initialized_at", "_placed_at", b"_placed_at", "_sandbox_ready_at", b"_sandbox_ready_at", "_vswitch", b"_vswitch", "address", b"address", "containers", b"containers", "cpu", b"cpu", "created_at", b"created_at", "deletion_requested_at", b"deletion_requested_at", "finished_at", b"finished_at", "grace", b"grace", "id", b"id", "initialized_at", b"initialized_at", "market", b"market", "memory", b"memory", "message", b"message", "name", b"name", "namespace", b"namespace", "phase", b"phase", "placed_at", b"placed_at", "reason", b"reason", "released", b"released", "revision", b"revision", "sandbox_ready_at", b"sandbox_ready_at", "uid", b"uid", "vswitch", b"vswitch", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_address", b"_address", "_deletion_requested_at", b"_deletion_requested_at", "_finished_at", b"_finished_at", "_grace", b"_grace", "_initialized_at", b"_initialized_at", "_placed_at", b"_placed_at", "_sandbox_ready_at", b"_sandbox_ready_at", "_vswitch", b"_vswitch", "active_deadline", b"active_deadline", "address", b"address", "containers", b"containers", "cpu", b"cpu", "created_at", b"created_at", "deletion_requested_at", b"deletion_requested_at", "finished_at", b"finished_at", "grace", b"grace", "id", b"id", "initialized_at", b"initialized_at", "market", b"market", "memory", b"memory", "message", b"message", "name", b"name", "namespace", b"namespace", "phase", b"phase", "placed_at", b"placed_at", "reason", b"reason", "released", b"released", "revision", b"revision", "sandbox_ready_at", b"sandbox_ready_at", "uid", b"uid", "vswitch", b"vswitch", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
+    _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015
     _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
     _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
     _WhichOneofReturnType__deletion_requested_at: _TypeAlias = _typing.Literal["deletion_requested_at"]  # noqa: Y015
@@ -286,6 +292,8 @@ class ContainerGroup(_message.Message):
     _WhichOneofArgType__sandbox_ready_at: _TypeAlias = _typing.Literal["_sandbox_ready_at", b"_sandbox_ready_at"]  # noqa: Y015
     _WhichOneofReturnType__vswitch: _TypeAlias = _typing.Literal["vswitch"]  # noqa: Y015
     _WhichOneofArgType__vswitch: _TypeAlias = _typing.Literal["_vswitch", b"_vswitch"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_deadline) -> _WhichOneofReturnType__active_deadline | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
     @_typing.overload

@@ -229,6 +229,51 @@ class UpdateRegistryCredentialsResponse(_message.Message):
 Global___UpdateRegistryCredentialsResponse: _TypeAlias = UpdateRegistryCredentialsResponse  # noqa: Y015
 
 @_typing.final
+class UpdateActiveDeadlineRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    ACTIVE_DEADLINE_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    active_deadline: _builtins.float
+    """Seconds; not given: never."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        active_deadline: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "active_deadline", b"active_deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "active_deadline", b"active_deadline", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
+    _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_deadline) -> _WhichOneofReturnType__active_deadline | None: ...
+
+Global___UpdateActiveDeadlineRequest: _TypeAlias = UpdateActiveDeadlineRequest  # noqa: Y015
+
+@_typing.final
+class UpdateActiveDeadlineResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def group(self) -> _group_pb2.ContainerGroup: ...
+    def __init__(
+        self,
+        *,
+        group: _group_pb2.ContainerGroup | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateActiveDeadlineResponse: _TypeAlias = UpdateActiveDeadlineResponse  # noqa: Y015
+
+@_typing.final
 class DescribeContainerGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -61,6 +61,11 @@ class ContainerGroupsStub:
                 request_serializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.SerializeToString,
                 response_deserializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.FromString,
                 _registered_method=True)
+        self.UpdateActiveDeadline = channel.unary_unary(
+                '/elastic.v1.ContainerGroups/UpdateActiveDeadline',
+                request_serializer=elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineResponse.FromString,
+                _registered_method=True)
         self.DescribeContainerGroup = channel.unary_unary(
                 '/elastic.v1.ContainerGroups/DescribeContainerGroup',
                 request_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupRequest.SerializeToString,
@@ -144,6 +149,14 @@ class ContainerGroupsServicer:
 
     def UpdateRegistryCredentials(self, request, context):
         """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateActiveDeadline(self, request, context):
+        """Replaces active_deadline, which still counts from placement: one that is over ends the group. A released group:
+        nothing happens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +258,11 @@ def add_ContainerGroupsServicer_to_server(servicer, server):
                     servicer.UpdateRegistryCredentials,
                     request_deserializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.FromString,
                     response_serializer=elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.SerializeToString,
+            ),
+            'UpdateActiveDeadline': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateActiveDeadline,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineResponse.SerializeToString,
             ),
             'DescribeContainerGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeContainerGroup,
@@ -424,6 +442,33 @@ class ContainerGroups:
             '/elastic.v1.ContainerGroups/UpdateRegistryCredentials',
             elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsRequest.SerializeToString,
             elastic_dot_v1_dot_service__pb2.UpdateRegistryCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateActiveDeadline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/elastic.v1.ContainerGroups/UpdateActiveDeadline',
+            elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.UpdateActiveDeadlineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class ContainerGroupsStub:
     """
     UpdateRegistryCredentials: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateRegistryCredentialsRequest, _service_pb2.UpdateRegistryCredentialsResponse]
     """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
+    UpdateActiveDeadline: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateActiveDeadlineRequest, _service_pb2.UpdateActiveDeadlineResponse]
+    """Replaces active_deadline, which still counts from placement: one that is over ends the group. A released group:
+    nothing happens.
+    """
     DescribeContainerGroup: _grpc.UnaryUnaryMultiCallable[_service_pb2.DescribeContainerGroupRequest, _service_pb2.DescribeContainerGroupResponse]
     """Ours: one group. InvalidContainerGroup.NotFound if it is unknown or forgotten."""
     DescribeContainerGroups: _grpc.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupsRequest, _service_pb2.DescribeContainerGroupsResponse]
@@ -122,6 +126,10 @@ class ContainerGroupsAsyncStub(ContainerGroupsStub):
     """
     UpdateRegistryCredentials: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateRegistryCredentialsRequest, _service_pb2.UpdateRegistryCredentialsResponse]  # type: ignore[assignment]
     """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
+    UpdateActiveDeadline: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateActiveDeadlineRequest, _service_pb2.UpdateActiveDeadlineResponse]  # type: ignore[assignment]
+    """Replaces active_deadline, which still counts from placement: one that is over ends the group. A released group:
+    nothing happens.
+    """
     DescribeContainerGroup: _aio.UnaryUnaryMultiCallable[_service_pb2.DescribeContainerGroupRequest, _service_pb2.DescribeContainerGroupResponse]  # type: ignore[assignment]
     """Ours: one group. InvalidContainerGroup.NotFound if it is unknown or forgotten."""
     DescribeContainerGroups: _aio.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupsRequest, _service_pb2.DescribeContainerGroupsResponse]  # type: ignore[assignment]
@@ -211,6 +219,16 @@ class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.UpdateRegistryCredentialsResponse, _abc.Awaitable[_service_pb2.UpdateRegistryCredentialsResponse]]:
         """Replaces the logins that the group's images are pulled with from now on. A released group: nothing happens."""
+
+    @_abc_1.abstractmethod
+    def UpdateActiveDeadline(
+        self,
+        request: _service_pb2.UpdateActiveDeadlineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.UpdateActiveDeadlineResponse, _abc.Awaitable[_service_pb2.UpdateActiveDeadlineResponse]]:
+        """Replaces active_deadline, which still counts from placement: one that is over ends the group. A released group:
+        nothing happens.
+        """
 
     @_abc_1.abstractmethod
     def DescribeContainerGroup(
