@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import AddrInfoType
 
-CONNECTIONS = 24
+CONNECTIONS = 10
 """Requests at a time to one server, watches aside; the others wait, first come first served, before their time runs.
-Each connection costs 128 KiB of TLS buffers and a handshake, and more of them only lengthen the server's own queue."""
+Each connection costs 256 KiB of TLS buffers and a handshake, and more of them only lengthen the server's own queue."""
 KEEPALIVE_SECONDS = 75.0
 """An idle connection is kept; the API server ends it after 90 s itself."""
 READ_BUFFER = 1 << 21
