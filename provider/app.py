@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
     from provider.cloud.backend import ElasticBackend
-    from provider.cloud_side import CloudSide
+    from provider.cloud_parts import CloudSide
     from provider.config.schema import ProviderConfig
     from provider.model.capacity import Zone
     from provider.rpc.options import TlsFiles

@@ -18,8 +18,9 @@ from provider.cloud.addresses.free_blocks import AddressClashError
 from provider.cloud.instances.journal import Journal
 from provider.cloud.runtime.base import RuntimeFault
 from provider.cloud.runtime.docker_engine.labels import encode_cluster_network
-from provider.cloud_side import _blocks_on_engine, open_cloud
+from provider.cloud_side import open_cloud
 from provider.config.schema import DockerConfig, ProviderConfig, RuntimeConfig, VSwitchConfig, ZoneConfig
+from provider.docker_side import blocks_on_engine
 from provider.kubelet_ports import HostPort
 from provider.model.ids import ZoneId
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provider.cloud.addresses.block_choice import Blocks
-    from provider.cloud_side import CloudSide
+    from provider.cloud_parts import CloudSide
 
 pytestmark = pytest.mark.looptime
 
@@ -78,7 +79,7 @@ class Engine:
     async def blocks(self, state: Path, of: ProviderConfig) -> Blocks:
         """What a provider with this configuration uses that starts now."""
         with Journal(state / "journal.sqlite") as journal:
-            return await _blocks_on_engine(of, journal, self, LoopClock())  # type: ignore[arg-type]
+            return await blocks_on_engine(of, journal, self, LoopClock())  # type: ignore[arg-type]
 
 
 @pytest.fixture
