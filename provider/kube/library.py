@@ -60,3 +60,6 @@ finally:
     sys.meta_path.remove(_finder)
     for _name in [name for name, module in sys.modules.items() if isinstance(module, _PassedOver)]:
         del sys.modules[_name]
+    for _name in _GENERATED:  # the import system also hangs a package on its parent
+        _parent, _, _child = _name.rpartition(".")
+        vars(sys.modules[_parent]).pop(_child, None)

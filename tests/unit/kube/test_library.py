@@ -15,8 +15,8 @@ try:
     V1Pod()
 except TypeError as error:
     print(error)
-from kubernetes_asyncio.client.models.v1_pod import V1Pod
-print(V1Pod().kind)
+from kubernetes_asyncio.client import models
+print(models.V1Pod().kind)
 """
 
 
