@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from provider.cluster import stock_removal
 from provider.cluster.stock_layout import StockLayout
 from provider.cluster.stock_removal import release_addresses, remove_links, shims
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ID, OTHER = "a" * 64, "b" * 64
 
@@ -73,20 +71,21 @@ def test_published_ports_are_given_back_by_the_plugin(
 def test_links_to_logs_that_are_there_and_a_socket_that_answers_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    links, devices = tmp_path / "links", tmp_path / "kubelet" / "device-plugins"
+    links = tmp_path / "links"
     links.mkdir()
-    devices.mkdir(parents=True)
     (tmp_path / "there").touch()
     (links / "there.log").symlink_to(tmp_path / "there")
     (links / "gone.log").symlink_to(tmp_path / "gone")
     monkeypatch.setattr(stock_removal, "_LINKS", links)
-    monkeypatch.setattr(stock_removal, "_DEVICES", devices / "kubelet.sock")
-    with socket.socket(socket.AF_UNIX) as listening:
-        monkeypatch.chdir(devices)  # a socket's path has 107 bytes at most
-        listening.bind("kubelet.sock")
-        listening.listen()
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # a socket's path has 107 bytes at most
+        devices = Path(short) / "kubelet" / "device-plugins"
+        devices.mkdir(parents=True)
+        monkeypatch.setattr(stock_removal, "_DEVICES", devices / "kubelet.sock")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(devices / "kubelet.sock"))
+            listening.listen()
+            remove_links()
+            assert [each.name for each in links.iterdir()] == ["there.log"]
+            assert (devices / "kubelet.sock").exists()
         remove_links()
-        assert [each.name for each in links.iterdir()] == ["there.log"]
-        assert (devices / "kubelet.sock").exists()
-    remove_links()
-    assert not devices.parent.exists()
+        assert not devices.parent.exists()
