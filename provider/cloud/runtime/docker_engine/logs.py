@@ -9,10 +9,11 @@ with one the bytes come as they are, and a piece of a long line is known by its 
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
+from aiodocker.exceptions import DockerError
 
 from provider.cloud.runtime.base import FaultKind
 from provider.cloud.runtime.docker_engine.client import stream
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from provider.cloud.backend import LogOptions
 
+_REMOVED = frozenset({404, 409})
+"""There is no such container; it is dead or marked for removal."""
 _CHUNK = 64 * 1024
 _HEADER = 8
 _PIECE = 16 * 1024
@@ -36,7 +39,7 @@ _LAST = _STAMP_LENGTH + _PIECE
 
 
 async def read_logs(client: Docker, container: str, options: LogOptions, *, tty: bool) -> AsyncGenerator[bytes, None]:
-    """Yield the output of a container, known to be there. RuntimeFault REFUSED, UNAVAILABLE.
+    """Yield the output of a container; nothing once it is being removed. RuntimeFault REFUSED, UNAVAILABLE.
 
     A last line without an end comes to the engine's log when the container has ended, and Docker 20.10 ends a follow
     without it; so it is asked for once more. With `tail` 0 it is not: it may be older than the follow.
@@ -66,13 +69,22 @@ async def _read(client: Docker, container: str, options: LogOptions, *, tty: boo
     if options.limit_bytes == 0:
         return
     cut: Frames | Terminal = Terminal(timestamps=options.timestamps) if tty else Frames(timestamps=options.timestamps)
-    with faults(FaultKind.REFUSED):
+    with faults(FaultKind.REFUSED), _removed_says_nothing():
         async with stream(client, "GET", f"containers/{container}/logs", _parameters(options)) as response:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 if data := b"".join(cut.feed(chunk)):
                     yield data
             if data := b"".join(cut.end()):
                 yield data
+
+
+@contextmanager
+def _removed_says_nothing() -> Iterator[None]:
+    try:
+        yield
+    except DockerError as error:
+        if error.status not in _REMOVED:
+            raise
 
 
 def _parameters(options: LogOptions) -> Mapping[str, str]:
