@@ -142,6 +142,7 @@ _MARKS_MOUNT = {"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]}
 _MOUNT = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
 _SIDECAR = {"restartPolicy": "Always"}
 _TELL = "echo -n $NAME $NAMESPACE ${IP:+address} ${HOST:+address} $CPU $MEMORY > /dev/termination-log"
+_AT_42 = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 _SMALL = {"cpu": "100m", "memory": "32Mi"}
 
 CASES: tuple[Case, ...] = (
@@ -210,10 +211,23 @@ CASES: tuple[Case, ...] = (
          pod(shell("sleep 3600"), readinessGates=[{"conditionType": "example.com/gate"}]), running),
     Case("post-start-fails", "a postStart hook fails",
          pod(shell(TRAPS, lifecycle={"postStart": {"exec": {"command": ["false"]}}})), ended),
+    Case("post-start-done", "a postStart hook ends well", pod(
+        shell("sleep 3600", lifecycle={"postStart": {"exec": {"command": ["true"]}}})), running),
+    Case("grpc-not-ready", "a gRPC readiness probe finds nobody", pod(
+        shell("sleep 3600", readinessProbe={"grpc": {"port": 9}, "periodSeconds": 1})), running),
+    Case("probe-no-port", "a readiness probe names a port that there is not", pod(
+        shell("sleep 3600", readinessProbe={"tcpSocket": {"port": "web"}, "periodSeconds": 1})), running),
+    Case("rule-restarts", "a rule of its own starts a container again", pod(
+        shell(_MARKED.replace("exit 1", "exit 42"), restartPolicy="Never", restartPolicyRules=[_AT_42], **_MARKS_MOUNT),
+        **_MARKS), ended),
+    Case("own-policy", "a container's own policy starts it no more", pod(
+        shell("exit 1", restartPolicy="Never"), shell("sleep 3600", "second"), restart="Always"), one_ended),
     # ---- messages, variables, limits
     Case("deadline", "activeDeadlineSeconds pass", pod(shell(TRAPS), activeDeadlineSeconds=12), ended),
     Case("message-file", "a termination message from its file",
          pod(shell("echo done > /dev/termination-log")), ended),
+    Case("message-long", "a termination message above 4096 bytes", pod(
+        shell("(head -c 5000 /dev/zero | tr '\\0' x; echo -n end) > /dev/termination-log")), ended),
     Case("message-own-path", "a termination message from a path of its own",
          pod(shell("echo there > /tmp/said; exit 1", terminationMessagePath="/tmp/said")), ended),
     Case("message-logs", "a termination message from the log",
@@ -240,6 +254,9 @@ CASES: tuple[Case, ...] = (
     # ---- deletion
     Case("deleted", "deleted, it ends when asked", pod(shell(TRAPS), terminationGracePeriodSeconds=10), running,
          deletes=True),
+    Case("deleted-hook", "deleted, its preStop hook takes longer than the grace", pod(
+        shell(TRAPS, lifecycle={"preStop": {"exec": {"command": SLEEP}}}), terminationGracePeriodSeconds=3), running,
+        deletes=True),
     Case("deleted-deaf", "deleted, it does not hear", pod(shell(DEAF), terminationGracePeriodSeconds=1), running,
          deletes=True),
 )  # fmt: skip
