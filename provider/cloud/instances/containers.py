@@ -374,7 +374,8 @@ class ContainerProgress:
             ready=self.ready,
             started=self.started,
             image=self.spec.image,
-            image_id=self.digest,
+            # The kubelet tells it of a container, not of an image that is there for one.
+            image_id=self.digest if self.ever_started else "",
         )
 
     def snapshot(self) -> ContainerSnapshot:

@@ -47,6 +47,7 @@ def test_a_container_is_running_once_its_hook_is_over() -> None:
     assert drive.told() == [("Created", "Container created"), ("Started", "Container started")]
     status = drive.status("a")
     assert (status.state.phase, status.state.reason) == (ContainerPhase.WAITING, "ContainerCreating")
+    assert status.image_id == ""
     assert (drive.machine.phase(), drive.count(RunProbe)) == (InstancePhase.PENDING, 0)
     drive.now = 7
     drive.send(GREETED)
