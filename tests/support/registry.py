@@ -11,12 +11,13 @@ import base64
 import json
 import re
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cluster.build import Upstream, build_upstreams, cache_root
 from provider.model.instance import RegistryCredential
+from tests.support.carrier import Door, carried
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,11 +38,14 @@ _LISTENS = re.compile(rb"listening on 127\.0\.0\.1:(\d+)")
 
 @dataclass
 class Registry:
-    """The registry's door: `name` is `127.0.0.1:port`. `heard` are the first lines of what was asked there."""
+    """The registry behind its door."""
 
-    name: str
-    heard: list[str] = field(default_factory=list)
-    open: asyncio.Event = field(default_factory=asyncio.Event)
+    door: Door
+
+    @property
+    def name(self) -> str:
+        """`127.0.0.1:port`."""
+        return f"127.0.0.1:{self.door.port}"
 
     @property
     def login(self) -> RegistryCredential:
@@ -55,7 +59,7 @@ class Registry:
 
     def asked(self, method: str, path: str) -> int:
         """How often something was asked for."""
-        return sum(line.startswith(f"{method} {path} ") for line in self.heard)
+        return sum(line.startswith(f"{method} {path} ") for line in self.door.heard)
 
     async def hold(self, source: str, repository: str, tag: str = "1") -> str:
         """Have an image of the engine under a name of this registry, and not in the engine; return that name."""
@@ -82,36 +86,11 @@ class Registry:
 async def registry(directory: Path) -> AsyncIterator[Registry]:
     """Run a registry with an empty store, and its door, which is open."""
     built = await asyncio.to_thread(build_upstreams, [REGISTRY], cache_root(), print)
-    async with _running(built[REGISTRY.name] / "bin" / "registry", directory) as port:
-
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await made.open.wait()
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, far_writer, made.heard))
-                group.create_task(_pump(far_reader, writer, None))
-
-        door = await asyncio.start_server(carry, "127.0.0.1", 0)
-        made = Registry(f"127.0.0.1:{door.sockets[0].getsockname()[1]}")
-        made.open.set()
-        try:
-            yield made
-        finally:
-            made.open.set()
-            door.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: list[str] | None) -> None:
-    try:
-        while piece := await reader.read(65_536):
-            if heard is not None and piece[:4] in {b"GET ", b"HEAD", b"PUT ", b"POST"}:
-                heard.append(piece.partition(b"\r\n")[0].decode())
-            writer.write(piece)
-            await writer.drain()
-    except OSError:
-        return
-    finally:
-        writer.close()
+    async with (
+        _running(built[REGISTRY.name] / "bin" / "registry", directory) as port,
+        carried(port) as door,
+    ):
+        yield Registry(door)
 
 
 @asynccontextmanager

@@ -139,14 +139,14 @@ async def test_a_name_that_is_none(world: BackendWorld) -> None:
 
 async def test_one_pull_serves_all_who_wait(world: BackendWorld, store: Registry) -> None:
     image = await store.hold("busybox", "team/app")
-    store.heard.clear()
-    store.open.clear()
+    store.door.heard.clear()
+    store.door.open.clear()
     requests = [pod(world, image, ALWAYS, credentials=(store.login,)) for _ in range(3)]
     for request in requests:
         await world.backend.create_instance(request)
     pulling = ("Pulling", f'Pulling image "{image}"')
     await world.until(lambda: all(pulling in told(world, one.uid) for one in requests))
-    store.open.set()
+    store.door.open.set()
     for request in requests:
         assert (await ended(world, request.uid)).state.exit_code == 0
     # The engine asks for the tag with HEAD, then for what it names with GET.
@@ -155,7 +155,7 @@ async def test_one_pull_serves_all_who_wait(world: BackendWorld, store: Registry
 
 async def test_always_asks_again(world: BackendWorld, store: Registry) -> None:
     image = await store.hold("busybox", "team/app")
-    store.heard.clear()
+    store.door.heard.clear()
     for _ in range(2):
         request = pod(world, image, ALWAYS, credentials=(store.login,))
         await world.backend.create_instance(request)
@@ -196,7 +196,7 @@ async def test_a_registry_out_of_reach_leaves_the_local_image_by_choice(
     first = pod(world, image, ALWAYS, credentials=(store.login,))
     await world.backend.create_instance(first)
     await ended(world, first.uid)
-    store.open.clear()
+    store.door.open.clear()
     request = pod(world, image, ALWAYS, credentials=(store.login,))
     await world.backend.create_instance(request)
     assert (await ended(world, request.uid)).state.exit_code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from provider.model.instance import (
     TcpAction,
 )
 from tests.integration.cloud.worlds import busybox, main, told
+from tests.support.carrier import carried
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,23 +93,10 @@ async def health_server(pid: int, port: int) -> AsyncIterator[health.aio.HealthS
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     real = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(65_536):
-            writer.write(piece)
-        writer.close()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", real)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(pump(reader, far_writer))
-            group.create_task(pump(far_reader, writer))
-
-    door = await asyncio.start_server(carry, sock=listening_socket(pid, "0.0.0.0", port))
     try:
-        yield servicer
+        async with carried(real, listening_socket(pid, "0.0.0.0", port)):
+            yield servicer
     finally:
-        door.close()
         await server.stop(0)
 
 
