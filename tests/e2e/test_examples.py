@@ -128,7 +128,7 @@ async def test_nothing_of_a_deleted_workflow_is_left(lab: Lab, api: KubeApi, out
         directories = {each.name for each in (lab.installation.state / "instances").iterdir()}
         return len(pods) > argos_own or pods != instances_on_engine(lab) or pods != directories
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while await left():
             await lab.installation.clock.sleep(0.5)
 
