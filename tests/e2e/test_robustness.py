@@ -66,6 +66,9 @@ def lab(proxy: EngineProxy) -> Iterator[Lab]:
 
 @pytest.fixture
 async def api(lab: Lab) -> AsyncIterator[HttpKubeApi]:
+    # Upstream's scheduler ends itself when the answer to a binding was lost with the API server ("Scheduler cache is
+    # corrupted", pkg/scheduler/backend/cache); a cluster starts it again, and so does `up`.
+    await up_local(lab.installation, Steps(), config=lab.installation.provider_config, argo=False)
     async with lab.api() as opened:
         yield opened
         for pod in (await opened.list(PODS))["items"]:
