@@ -42,7 +42,7 @@ _OWN_FILES = (
     "blocks.json",
 )
 _PROVIDERS = ("nodes", "instances", "logs", "run")
-_PROVIDERS_FILES = ("journal.sqlite*", "provider.lock", "elastic.sock")
+_PROVIDERS_FILES = ("journal.sqlite*", "provider.lock", "elastic.sock", "pulls.json*")
 _HOME = Path("/var/lib/zonelet")
 _ENDING_SECONDS = 10.0
 

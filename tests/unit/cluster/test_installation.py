@@ -16,7 +16,14 @@ from provider.exclusive import hold
 if TYPE_CHECKING:
     from pathlib import Path
 
-LEFT_BY_THE_PROVIDER = ("provider.lock", "elastic.sock", "journal.sqlite", "journal.sqlite-wal", "nodes/a.kubeconfig")
+LEFT_BY_THE_PROVIDER = (
+    "provider.lock",
+    "elastic.sock",
+    "pulls.json",
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "nodes/a.kubeconfig",
+)
 
 
 def installation(state: Path) -> Installation:
