@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
+    from provider.model.instance import Change, Instance
+    from provider.model.request import InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
+    from provider.model.volume import FileEntry
 
 
 class LogOptions(Struct, frozen=True, omit_defaults=True, kw_only=True):

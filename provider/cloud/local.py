@@ -25,7 +25,8 @@ from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
 from provider.cloud.runtime.base import RuntimeFault
 from provider.model.capacity import BackendHealth
 from provider.model.errors import CloudCode, CloudError
-from provider.model.instance import ContainerKind, FilesVolume, Market
+from provider.model.request import ContainerKind, Market
+from provider.model.volume import FilesVolume
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
     from provider.model.attempt import SeenContainer
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
+    from provider.model.instance import Change, Instance
+    from provider.model.request import InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
+    from provider.model.volume import FileEntry
 
 log = structlog.get_logger(__name__)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.attempt import SeenContainer
     from provider.model.ids import PodUid
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 log = structlog.get_logger(__name__)
 

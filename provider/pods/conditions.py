@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.model.instance import TERMINAL, ContainerKind, ContainerPhase
+from provider.model.instance import TERMINAL, ContainerPhase
 from provider.model.pod_status import Condition
+from provider.model.request import ContainerKind
 
 if TYPE_CHECKING:
     from provider.model.instance import ContainerStatus, Instance

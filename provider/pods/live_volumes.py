@@ -19,7 +19,8 @@ import structlog
 from provider.kube.client import KubeApi, KubeError
 from provider.model.errors import CloudError, Rejection
 from provider.model.ids import PodUid
-from provider.model.instance import TERMINAL, FilesVolume
+from provider.model.instance import TERMINAL
+from provider.model.volume import FilesVolume
 from provider.pods.object_watches import ObjectKey, ObjectWatches
 from provider.pods.references import fetch, names_of_volumes, volumes_with_tokens
 from provider.pods.timetable import Timetable
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
     from provider.cloud.backend import ElasticBackend
-    from provider.model.pod import Pod, VolumeEntry
+    from provider.model.pod import Pod
+    from provider.model.pod_volumes import VolumeEntry
     from provider.pods.record import PodRecord
     from provider.pods.references import Fetched
     from provider.translate.references import References

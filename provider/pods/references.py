@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
-    from provider.model.pod import Container, Pod, VolumeEntry
+    from provider.model.pod import Container, Pod
+    from provider.model.pod_volumes import VolumeEntry
 
 Json = dict[str, Any]
 

@@ -17,16 +17,9 @@ from msgspec.structs import replace
 
 from provider.model.errors import Rejection
 from provider.model.ids import InstanceId, PodUid
-from provider.model.instance import (
-    TERMINAL,
-    ContainerKind,
-    ContainerPhase,
-    ContainerState,
-    ContainerStatus,
-    Instance,
-    InstancePhase,
-)
+from provider.model.instance import TERMINAL, ContainerPhase, ContainerState, ContainerStatus, Instance, InstancePhase
 from provider.model.quantity import bytes_text, cpu_text
+from provider.model.request import ContainerKind
 from provider.model.timestamps import EPOCH, rfc3339, seconds_of
 from provider.pods.conditions import conditions
 from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, qos_class

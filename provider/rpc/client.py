@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions, PortConnection
     from provider.model.capacity import Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
+    from provider.model.instance import Change, Instance
+    from provider.model.request import InstanceRequest, RegistryCredential
     from provider.model.usage import InstanceUsage
+    from provider.model.volume import FileEntry
     from provider.rpc.codec import Codec
     from provider.rpc.options import TlsFiles
 

@@ -8,8 +8,10 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
-from provider.model.instance import Change, FileEntry, Instance, InstanceRequest, RegistryCredential
+from provider.model.instance import Change, Instance
+from provider.model.request import InstanceRequest, RegistryCredential
 from provider.model.usage import InstanceUsage
+from provider.model.volume import FileEntry
 from provider.rpc.codec import Codec, WireError
 from provider.rpc.gen.elastic.v1 import group_pb2, service_pb2, spec_pb2, usage_pb2, zone_pb2
 

@@ -1,6 +1,6 @@
 """Refuse what is not supported, by name and path; nothing that a pod asks for is silently left out.
 
-The raw JSON's keys are compared with the structs of `model.pod`. A key without a place there is refused unless it
+The raw JSON's keys are compared with the structs of `model.pod` and what it is made of. A key without a place there is refused unless it
 belongs to another component (scheduler, admission plugins, the API server) or says the API's default.
 """
 
@@ -13,18 +13,9 @@ from msgspec import Struct, ValidationError
 from msgspec.structs import fields
 
 from provider.model.errors import Rejection
-from provider.model.pod import (
-    AppArmorProfile,
-    Container,
-    ContainerSecurity,
-    Mount,
-    Pod,
-    PodSecurity,
-    PodSpec,
-    RestartRuleEntry,
-    SeccompProfile,
-    pod_from_json,
-)
+from provider.model.pod import Container, Pod, PodSpec, RestartRuleEntry, pod_from_json
+from provider.model.pod_security import AppArmorProfile, ContainerSecurity, PodSecurity, SeccompProfile
+from provider.model.pod_volumes import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

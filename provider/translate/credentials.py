@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from provider.model.instance import RegistryCredential
+from provider.model.request import RegistryCredential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.model.instance import DnsConfig
+from provider.model.request import DnsConfig
 from provider.model.resolver import fitting
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from provider.model.quantity import divided
 from provider.translate.sizing import requests_and_limits
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, Pod, ResourceSelector
+    from provider.model.pod import Container, Pod
+    from provider.model.pod_environment import ResourceSelector
     from provider.translate.references import References
 
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
-from provider.model.instance import EnvVar
+from provider.model.request import EnvVar
 from provider.translate.downward import ADDRESS_PATHS, field_value, resource_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provider.model.pod import Container, EnvVarSource, KeySelector, Pod
+    from provider.model.pod import Container, Pod
+    from provider.model.pod_environment import EnvVarSource, KeySelector
     from provider.translate.references import References, Service
 
 CONFIG_ERROR = "CreateContainerConfigError"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from provider.model.errors import Rejection
 from provider.model.expansion import expand
-from provider.model.instance import (
+from provider.model.probe import (
     Action,
     BrokenAction,
     ExecAction,
@@ -21,13 +21,14 @@ from provider.model.instance import (
     Hook,
     HttpAction,
     Probe,
-    RestartRule,
     SleepAction,
     TcpAction,
 )
+from provider.model.request import RestartRule
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, HookEntry, HttpHandler, ProbeEntry
+    from provider.model.pod import Container
+    from provider.model.pod_probes import HookEntry, HttpHandler, ProbeEntry
 
 E = TypeVar("E", bound=StrEnum)
 _REASON = "UnsupportedPodSpec"

@@ -8,16 +8,10 @@ from msgspec import Struct
 
 from provider.model.errors import Rejection
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerSpec,
-    HostAlias,
-    InstanceRequest,
-    PullPolicy,
-    RestartPolicy,
-    VolumeMount,
-)
-from provider.model.pod import Lifecycle, PodSecurity
+from provider.model.pod import Lifecycle
+from provider.model.pod_security import PodSecurity
+from provider.model.request import ContainerKind, ContainerSpec, HostAlias, InstanceRequest, PullPolicy, RestartPolicy
+from provider.model.volume import VolumeMount
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
@@ -27,7 +21,8 @@ from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, requ
 from provider.translate.volumes import host_path, mounted_volumes, volume
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, Mount, Pod
+    from provider.model.pod import Container, Pod
+    from provider.model.pod_volumes import Mount
     from provider.translate.references import References
 
 SIMULATE_PREFIX = "simulate.zonelet.dev/"

@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
-from provider.model.instance import SecurityContext
-from provider.model.pod import Capabilities, ContainerSecurity, PodSecurity
+from provider.model.pod_security import Capabilities, ContainerSecurity, PodSecurity
+from provider.model.request import SecurityContext
 
 if TYPE_CHECKING:
-    from provider.model.pod import Container, Pod, SELinuxOptions
+    from provider.model.pod import Container, Pod
+    from provider.model.pod_security import SELinuxOptions
 
 SAFE_SYSCTLS = frozenset(
     {

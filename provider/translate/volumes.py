@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from provider.model.errors import Rejection
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
 from provider.model.quantity import QuantityError, whole
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
 from provider.translate.downward import ADDRESS_PATHS, field_value, resource_value
 
 if TYPE_CHECKING:
-    from provider.model.pod import DownwardSource, EmptyDirSource, KeyToPath, Pod, PodSpec, Projection, VolumeEntry
+    from provider.model.pod import Pod, PodSpec
+    from provider.model.pod_volumes import DownwardSource, EmptyDirSource, KeyToPath, Projection, VolumeEntry
     from provider.translate.references import References
 
 DEFAULT_MODE = 0o644

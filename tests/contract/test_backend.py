@@ -13,21 +13,9 @@ from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import Redirect
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerPhase,
-    EmptyDirVolume,
-    FileEntry,
-    FilesVolume,
-    Instance,
-    InstanceChanged,
-    InstancePhase,
-    Market,
-    RegistryCredential,
-    RestartPolicy,
-    Synced,
-    VolumeMount,
-)
+from provider.model.instance import ContainerPhase, Instance, InstanceChanged, InstancePhase, Synced
+from provider.model.request import ContainerKind, Market, RegistryCredential, RestartPolicy
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume, VolumeMount
 from tests.support.cloud_worlds import BackendWorld, container_status
 
 if TYPE_CHECKING:

@@ -7,24 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provider.model.instance import (
-    ContainerPhase,
-    ExecAction,
-    GrpcAction,
-    HttpAction,
-    Instance,
-    InstancePhase,
-    Probe,
-    RestartPolicy,
-    RestartRule,
-    SleepAction,
-    TcpAction,
-)
+from provider.model.instance import ContainerPhase, Instance, InstancePhase
+from provider.model.probe import ExecAction, GrpcAction, HttpAction, Probe, SleepAction, TcpAction
+from provider.model.request import RestartPolicy, RestartRule
 from tests.support.cloud_worlds import container_status
 
 if TYPE_CHECKING:
     from provider.model.ids import PodUid
-    from provider.model.instance import Action, ContainerStatus, Hook
+    from provider.model.instance import ContainerStatus
+    from provider.model.probe import Action, Hook
     from tests.support.cloud_worlds import BackendWorld
 
 

@@ -10,14 +10,15 @@ import pytest
 
 from provider.clock import SystemClock
 from provider.cloud.runtime.simulated import SimulatedRuntime
-from provider.model.instance import ContainerKind, InstancePhase
+from provider.model.instance import InstancePhase
+from provider.model.request import ContainerKind
 from tests.support.cloud_worlds import ZONE, BackendWorld, RuntimeWorld, addresses, local_backend, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 ACTS = (
     "ensure_image",

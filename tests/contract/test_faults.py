@@ -21,16 +21,9 @@ from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.errors import CloudCode, CloudError
-from provider.model.instance import (
-    ContainerKind,
-    FileEntry,
-    FilesVolume,
-    Instance,
-    InstancePhase,
-    InstanceRequest,
-    RestartPolicy,
-    VolumeMount,
-)
+from provider.model.instance import Instance, InstancePhase
+from provider.model.request import ContainerKind, InstanceRequest, RestartPolicy
+from provider.model.volume import FileEntry, FilesVolume, VolumeMount
 from provider.rpc.health_check import check_health
 from tests.support.cloud_worlds import ZONE, container_that, new_uid, simulated
 

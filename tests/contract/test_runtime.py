@@ -14,7 +14,8 @@ from provider.cloud.backend import STDOUT, AttachRequest, ExecRequest, LogOption
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.capacity import Redirect
 from provider.model.ids import PodUid
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, PullPolicy
+from provider.model.request import PullPolicy
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -14,14 +14,15 @@ from provider.clock import SystemClock
 from provider.cloud.instances.journal import Journal
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.specs import instance_id
-from provider.model.instance import ContainerKind, Instance, InstancePhase, RestartPolicy
+from provider.model.instance import Instance, InstancePhase
+from provider.model.request import ContainerKind, RestartPolicy
 from tests.support.cloud_worlds import BackendWorld, RuntimeWorld, local_backend, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 
 @asynccontextmanager

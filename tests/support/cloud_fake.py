@@ -15,14 +15,11 @@ from provider.model.instance import (
     ContainerPhase,
     ContainerState,
     ContainerStatus,
-    FileEntry,
     Instance,
     InstanceChanged,
     InstanceGone,
     InstancePhase,
-    InstanceRequest,
     Notice,
-    RegistryCredential,
     Synced,
 )
 
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from provider.clock import Clock
+    from provider.model.request import InstanceRequest, RegistryCredential
+    from provider.model.volume import FileEntry
 
 
 class FakeCloud:

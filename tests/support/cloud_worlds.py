@@ -22,24 +22,15 @@ from provider.cloud.runtime.base import ContainerRuntime, RunSpec, SandboxSpec
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    Change,
-    ContainerKind,
-    ContainerSpec,
-    ContainerStatus,
-    Instance,
-    InstanceChanged,
-    InstanceGone,
-    InstanceRequest,
-    Notice,
-    RestartPolicy,
-    Volume,
-)
+from provider.model.instance import Change, ContainerStatus, Instance, InstanceChanged, InstanceGone, Notice
+from provider.model.request import ContainerKind, ContainerSpec, InstanceRequest, RestartPolicy
 from provider.rpc.health_check import check_health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+
+    from provider.model.volume import Volume
 
 UIDS = itertools.count()
 ZONE = Zone(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cluster.build import Upstream, build_upstreams, cache_root
-from provider.model.instance import RegistryCredential
+from provider.model.request import RegistryCredential
 from tests.support.carrier import Door, carried
 
 if TYPE_CHECKING:

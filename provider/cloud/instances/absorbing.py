@@ -39,7 +39,8 @@ from provider.cloud.instances.wording import (
     tell_hook_failed,
     tell_probed,
 )
-from provider.model.instance import ContainerKind, ContainerPhase, ContainerState, RestartPolicy
+from provider.model.instance import ContainerPhase, ContainerState
+from provider.model.request import ContainerKind, RestartPolicy
 
 
 def absorb(state: InstanceState, event: Event, now: float, out: list[Instruction]) -> None:

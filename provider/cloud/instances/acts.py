@@ -15,7 +15,8 @@ from provider.cloud.instances.events import Event, Faulted, ImageReady, Observed
 from provider.cloud.instances.specs import root_refusal, run_spec, sandbox_spec
 from provider.cloud.instances.wording import go_duration
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
-from provider.model.instance import FilesVolume, Notice
+from provider.model.instance import Notice
+from provider.model.volume import FilesVolume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.machine import InstanceMachine
     from provider.cloud.runtime.base import ContainerRuntime, Image
     from provider.model.ids import VSwitchId
-    from provider.model.instance import ContainerSpec, InstanceRequest
+    from provider.model.request import ContainerSpec, InstanceRequest
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from provider.cloud.instances.instructions import (
 from provider.cloud.instances.state import IMAGE_PULL, InstanceState
 from provider.cloud.instances.stopping import begin_stop, signal, signal_hooked
 from provider.cloud.instances.wording import DEADLINE, PULL_BACKOFF, pull_backoff, tell_error
-from provider.model.instance import ContainerKind, RestartPolicy
+from provider.model.request import ContainerKind, RestartPolicy
 
 _STARTS = frozenset({Step.PULLING, Step.PULLED, Step.STARTING, Step.GREETING})
 

@@ -19,14 +19,8 @@ from provider.cloud.instances.wording import (
     crash_backoff,
     pull_backoff,
 )
-from provider.model.instance import (
-    ContainerKind,
-    ContainerPhase,
-    ContainerSpec,
-    ContainerState,
-    ContainerStatus,
-    RestartPolicy,
-)
+from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus
+from provider.model.request import ContainerKind, ContainerSpec, RestartPolicy
 
 if TYPE_CHECKING:
     from provider.cloud.instances.events import Probed

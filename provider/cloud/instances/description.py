@@ -10,7 +10,7 @@ from provider.cloud.instances.state import InstanceState, new_state
 from provider.model.instance import Instance, InstancePhase
 
 if TYPE_CHECKING:
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 
 def phase(state: InstanceState) -> InstancePhase:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.model.instance import ContainerKind, EmptyDirVolume
 from provider.model.quantity import bytes_text
+from provider.model.request import ContainerKind
+from provider.model.volume import EmptyDirVolume
 
 if TYPE_CHECKING:
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
     from provider.model.usage import DiskUse
 
 EVICTED = "Evicted"

@@ -12,7 +12,7 @@ from provider.model.expansion import expand
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provider.model.instance import EnvVar
+    from provider.model.request import EnvVar
 
 
 def expand_env(env: Sequence[EnvVar], address: str) -> dict[str, str]:

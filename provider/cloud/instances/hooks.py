@@ -17,7 +17,8 @@ from provider.cloud.instances.events import HookKind
 from provider.cloud.instances.http_get import AGENT_HOOK, PLAIN_ANSWER, GetError, http_get, url_of
 from provider.cloud.instances.wording import pod_text
 from provider.cloud.runtime.base import RuntimeFault
-from provider.model.instance import BrokenAction, ExecAction, HttpAction, Notice, SleepAction, TcpAction
+from provider.model.instance import Notice
+from provider.model.probe import BrokenAction, ExecAction, HttpAction, SleepAction, TcpAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cloud.instances.instructions import RunHook
     from provider.cloud.runtime.base import ContainerRuntime
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 
 async def run_hook(

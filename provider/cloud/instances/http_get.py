@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from provider.model.instance import HttpAction
+    from provider.model.probe import HttpAction
 
     Dial = Callable[[str, int, float], Awaitable[socket.socket]]
     """Connect to host and port within so many seconds; OSError, RuntimeFault."""

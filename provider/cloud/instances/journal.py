@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid
-from provider.model.instance import InstanceRequest
+from provider.model.request import InstanceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from provider.cloud.instances.snapshot import MachineSnapshot
     from provider.model.attempt import SeenContainer
     from provider.model.ids import InstanceId, VSwitchId
-    from provider.model.instance import Instance, InstancePhase, InstanceRequest
+    from provider.model.instance import Instance, InstancePhase
+    from provider.model.request import InstanceRequest
 
 
 class InstanceMachine:

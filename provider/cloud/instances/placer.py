@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.placement import Placement
     from provider.cloud.runtime.base import ContainerRuntime, Seen
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from provider.cloud.instances.events import Outcome, Probed, ProbeKind
 from provider.cloud.instances.http_get import AGENT_PROBE, GetError, dial_text, http_get, url_of
 from provider.cloud.instances.wording import go_duration
 from provider.cloud.runtime.base import RuntimeFault
-from provider.model.instance import BrokenAction, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+from provider.model.probe import BrokenAction, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
 
 if TYPE_CHECKING:
     import socket
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from provider.cloud.instances.instructions import RunProbe
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.ids import ZoneId
-    from provider.model.instance import ContainerSpec, InstanceRequest
+    from provider.model.request import ContainerSpec, InstanceRequest
 
     GrpcCheck = Callable[
         [Callable[[float], Awaitable[socket.socket]], str, str, float],

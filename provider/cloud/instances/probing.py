@@ -8,7 +8,8 @@ from provider.cloud.instances.events import Outcome, ProbeKind
 
 if TYPE_CHECKING:
     from provider.cloud.instances.events import Probed
-    from provider.model.instance import ContainerSpec, Probe
+    from provider.model.probe import Probe
+    from provider.model.request import ContainerSpec
 
 
 class ProbeTrack:

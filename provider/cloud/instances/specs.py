@@ -12,13 +12,15 @@ from provider.cloud.instances.wording import pod_text
 from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, SandboxSpec
 from provider.model.expansion import expand, missing
 from provider.model.ids import InstanceId
-from provider.model.instance import ContainerKind, FilesVolume
+from provider.model.request import ContainerKind
+from provider.model.volume import FilesVolume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provider.model.ids import PodUid, VSwitchId
-    from provider.model.instance import ContainerSpec, InstanceRequest, VolumeMount
+    from provider.model.request import ContainerSpec, InstanceRequest
+    from provider.model.volume import VolumeMount
 
 _ID_LENGTH = 20
 _LONGEST_USER_ID = 2**31 - 1

@@ -9,7 +9,7 @@ from provider.cloud.instances.events import Stage
 from provider.cloud.instances.wording import pod_text
 from provider.model.attempt import SeenContainer
 from provider.model.ids import InstanceId, VSwitchId
-from provider.model.instance import ContainerKind, InstanceRequest
+from provider.model.request import ContainerKind, InstanceRequest
 
 UNAVAILABLE = "Unavailable"
 """The runtime's word for an engine that is away (FaultKind.UNAVAILABLE)."""

@@ -12,7 +12,7 @@ from provider.cloud.instances.instructions import Tell
 
 if TYPE_CHECKING:
     from provider.cloud.instances.events import HookKind, Probed
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 UNKNOWN_REASON = "ContainerStatusUnknown"
 NOT_LOCATED = "The container could not be located when the pod was terminated"

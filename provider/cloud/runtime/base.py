@@ -16,14 +16,8 @@ from msgspec import Struct
 
 from provider.model.attempt import SeenContainer as SeenContainer  # noqa: PLC0414 - part of this contract's vocabulary
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerSpec,
-    DnsConfig,
-    HostAlias,
-    PullPolicy,
-    RegistryCredential,
-    Volume,
-)
+from provider.model.request import ContainerSpec, DnsConfig, HostAlias, PullPolicy, RegistryCredential
+from provider.model.volume import Volume
 
 if TYPE_CHECKING:
     import socket
@@ -31,8 +25,8 @@ if TYPE_CHECKING:
 
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions
     from provider.model.capacity import BackendHealth, Redirect, Zone
-    from provider.model.instance import FileEntry
     from provider.model.usage import DiskUse, InstanceUsage
+    from provider.model.volume import FileEntry
 
 
 class FaultKind(StrEnum):

@@ -22,8 +22,9 @@ from provider.cloud.runtime.base import FaultKind, Image, RuntimeFault, Seen, Se
 from provider.cloud.runtime.image_reference import named_image
 from provider.cloud.runtime.simulated_exec import SimulatedAttach, SimulatedExec
 from provider.model.capacity import BackendHealth, EngineInfo
-from provider.model.instance import ContainerKind, EmptyDirVolume, PullPolicy
+from provider.model.request import ContainerKind, PullPolicy
 from provider.model.usage import ContainerUsage, DiskUse, InstanceUsage, Use
+from provider.model.volume import EmptyDirVolume
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import RunSpec, SandboxSpec
     from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import FileEntry, RegistryCredential
+    from provider.model.request import RegistryCredential
+    from provider.model.volume import FileEntry
 
 _TERMINATED, _KILLED = 128 + 15, 128 + 9
 _EXIT_CODES = range(256)

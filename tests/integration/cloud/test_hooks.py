@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provider.model.instance import ContainerPhase, ExecAction, HttpAction, Instance, RestartPolicy, SleepAction
+from provider.model.instance import ContainerPhase, Instance
+from provider.model.probe import ExecAction, HttpAction, SleepAction
+from provider.model.request import RestartPolicy
 from tests.integration.cloud.worlds import busybox, main, output, told
 
 if TYPE_CHECKING:

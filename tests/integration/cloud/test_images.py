@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from provider.model.instance import ContainerSpec, ContainerStatus, InstanceRequest, PullPolicy
+from provider.model.request import ContainerSpec, InstanceRequest, PullPolicy
 from tests.integration.cloud.worlds import main, told
 from tests.support.registry import registry
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provider.model.ids import PodUid
-    from provider.model.instance import Instance
+    from provider.model.instance import ContainerStatus, Instance
     from tests.support.cloud_worlds import BackendWorld
     from tests.support.registry import Registry
 

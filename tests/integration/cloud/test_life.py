@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provider.model.instance import EmptyDirVolume, InstancePhase, RestartPolicy, RestartRule, VolumeMount
+from provider.model.instance import InstancePhase
+from provider.model.request import RestartPolicy, RestartRule
+from provider.model.volume import EmptyDirVolume, VolumeMount
 from tests.integration.cloud.worlds import busybox, main, told
 
 if TYPE_CHECKING:

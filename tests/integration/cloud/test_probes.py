@@ -11,16 +11,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.network_namespace import listening_socket
-from provider.model.instance import (
-    ContainerPhase,
-    ContainerSpec,
-    ExecAction,
-    GrpcAction,
-    HttpAction,
-    Probe,
-    RestartPolicy,
-    TcpAction,
-)
+from provider.model.instance import ContainerPhase
+from provider.model.probe import ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+from provider.model.request import ContainerSpec, RestartPolicy
 from tests.integration.cloud.worlds import busybox, main, told
 from tests.support.carrier import carried
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from provider.cloud.backend import LogOptions
-from provider.model.instance import ContainerSpec
+from provider.model.request import ContainerSpec
 from tests.support.cloud_worlds import container_status
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from provider.cloud.runtime.docker_engine.host_mounts import mounts_below, unmou
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.capacity import Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerSpec
+from provider.model.request import ContainerSpec
 from tests.support.names import own_name
 
 SUBNET, GATEWAY = "10.213.100.0/24", "10.213.100.1"

@@ -20,7 +20,8 @@ from provider.cloud.runtime.docker_engine.labels import INSTALLATION
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import VSwitchId
-from provider.model.instance import InstancePhase, InstanceRequest
+from provider.model.instance import InstancePhase
+from provider.model.request import InstanceRequest
 from tests.integration.docker_engine.conftest import ZONE, OneNetwork
 from tests.support.cloud_worlds import (
     BackendWorld,

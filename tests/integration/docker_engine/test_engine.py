@@ -12,7 +12,7 @@ from provider.cloud.runtime.docker_engine.labels import ContainerLabels, decode
 from provider.cloud.runtime.docker_engine.naming import container_name, sandbox_name
 from provider.cloud.runtime.docker_engine.states import seen_container
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerSpec
+from provider.model.request import ContainerSpec
 from tests.support.names import own_name
 
 pytestmark = pytest.mark.integration

@@ -15,7 +15,8 @@ from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.host_mounts import mounts_below, unmount
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
-from provider.model.instance import Instance, InstancePhase, RestartPolicy
+from provider.model.instance import Instance, InstancePhase
+from provider.model.request import RestartPolicy
 from tests.integration.docker_engine.conftest import OneNetwork
 from tests.integration.docker_engine.own_engine import OwnEngine, own_engine
 from tests.support.cloud_worlds import (

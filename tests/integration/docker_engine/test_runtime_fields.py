@@ -15,7 +15,8 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.host_mounts import bind, mount_tmpfs, mounts_below
 from provider.cloud.runtime.docker_engine.runtime import DockerSettings
 from provider.model.ids import PodUid
-from provider.model.instance import DnsConfig, EmptyDirVolume, HostPathVolume, SecurityContext, VolumeMount
+from provider.model.request import DnsConfig, SecurityContext
+from provider.model.volume import EmptyDirVolume, HostPathVolume, VolumeMount
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,7 +15,8 @@ from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.host_mounts import mounts_below
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.ids import PodUid
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, SecurityContext
+from provider.model.request import SecurityContext
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume
 
 pytestmark = pytest.mark.integration
 

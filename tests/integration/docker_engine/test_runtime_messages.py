@@ -7,7 +7,7 @@ import pytest
 from provider.cloud.runtime.base import RunSpec, SandboxSpec, SeenContainer
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.ids import PodUid
-from provider.model.instance import SecurityContext
+from provider.model.request import SecurityContext
 
 pytestmark = pytest.mark.integration
 

@@ -10,15 +10,8 @@ from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, Sandbo
 from provider.cloud.runtime.docker_engine.host_mounts import mounts_below
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.ids import PodUid
-from provider.model.instance import (
-    DnsConfig,
-    EmptyDirVolume,
-    FileEntry,
-    FilesVolume,
-    HostAlias,
-    SecurityContext,
-    VolumeMount,
-)
+from provider.model.request import DnsConfig, HostAlias, SecurityContext
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume, VolumeMount
 
 pytestmark = pytest.mark.integration
 

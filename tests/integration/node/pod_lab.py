@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from provider.clock import SystemClock
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.kube.client import KubeError
-from provider.model.instance import FilesVolume
+from provider.model.volume import FilesVolume
 from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
 from provider.pods.executor import NodeContext
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import RunSpec, SandboxSpec, SeenContainer
     from provider.kube.client import HttpKubeApi
     from provider.model.ids import PodUid
-    from provider.model.instance import FileEntry, Volume
+    from provider.model.volume import FileEntry, Volume
 
 Json = dict[str, Any]
 CLOCK = SystemClock()

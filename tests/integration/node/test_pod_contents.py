@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provider.model.instance import EmptyDirVolume
+from provider.model.volume import EmptyDirVolume
 from tests.integration.node.pod_lab import HOST_IP, PodLab, pod_lab
 from tests.support.control_plane import client, node_kubeconfig, until
 

@@ -17,14 +17,9 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault, Seen
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid
-from provider.model.instance import (
-    ContainerSpec,
-    EmptyDirVolume,
-    FileEntry,
-    FilesVolume,
-    InstancePhase,
-    InstanceRequest,
-)
+from provider.model.instance import InstancePhase
+from provider.model.request import ContainerSpec, InstanceRequest
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume
 from provider.rpc.health_check import check_health
 from tests.support.cloud_worlds import ZONE
 

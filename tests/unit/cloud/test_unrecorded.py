@@ -17,7 +17,7 @@ from provider.cloud.unrecorded import Unrecorded
 from provider.model.capacity import VSwitch, Zone
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerSpec, InstanceRequest
+from provider.model.request import ContainerSpec, InstanceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -3,16 +3,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from provider.model.ids import InstanceId, PodUid, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerPhase,
-    ContainerState,
-    ContainerStatus,
-    Instance,
-    InstancePhase,
-)
+from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus, Instance, InstancePhase
 from provider.model.pod import Container, Metadata, Pod, PodSpec, ReadinessGate
 from provider.model.pod_status import Condition, PodStatus
+from provider.model.request import ContainerKind
 from provider.pods.conditions import conditions
 
 POD = Pod(metadata=Metadata(name="p", generation=3), spec=PodSpec(containers=[Container(name="c")]))

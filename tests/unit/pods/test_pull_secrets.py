@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provider.model.instance import ContainerState, RegistryCredential
+from provider.model.instance import ContainerState
+from provider.model.request import RegistryCredential
 from tests.support.pod_world import World
 
 if TYPE_CHECKING:

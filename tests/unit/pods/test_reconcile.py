@@ -8,13 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from provider.model.ids import InstanceId, PodUid, ZoneId
-from provider.model.instance import (
-    ContainerPhase,
-    ContainerState,
-    ContainerStatus,
-    Instance,
-    InstancePhase,
-)
+from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus, Instance, InstancePhase
 from provider.model.pod import pod_from_json
 from provider.pods.actions import (
     ConfirmAbsent,

@@ -8,15 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from provider.model.ids import InstanceId, PodUid, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerPhase,
-    ContainerState,
-    ContainerStatus,
-    Instance,
-    InstancePhase,
-)
+from provider.model.instance import ContainerPhase, ContainerState, ContainerStatus, Instance, InstancePhase
 from provider.model.pod import Pod, pod_from_json
+from provider.model.request import ContainerKind
 from provider.pods.status import has_begun, not_begun, pod_status, refused, remembered
 
 if TYPE_CHECKING:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from provider.cloud.backend import AttachRequest, LogOptions
     from provider.model.capacity import Redirect
-    from provider.model.instance import Change, FileEntry, InstanceRequest
+    from provider.model.instance import Change
+    from provider.model.request import InstanceRequest
     from provider.model.usage import InstanceUsage
+    from provider.model.volume import FileEntry
 
 
 class Session:

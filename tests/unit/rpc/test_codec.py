@@ -8,17 +8,9 @@ from msgspec import Struct
 
 from provider.model.capacity import Redirect, VSwitch, Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerSpec,
-    EmptyDirVolume,
-    ExecAction,
-    FileEntry,
-    FilesVolume,
-    InstanceRequest,
-    Probe,
-    SecurityContext,
-    TcpAction,
-)
+from provider.model.probe import ExecAction, Probe, TcpAction
+from provider.model.request import ContainerSpec, InstanceRequest, SecurityContext
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume
 from provider.rpc import convert
 from provider.rpc.codec import Codec, WireError
 from provider.rpc.gen.elastic.v1 import group_pb2, spec_pb2, zone_pb2

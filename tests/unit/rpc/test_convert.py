@@ -13,7 +13,9 @@ from msgspec.structs import fields
 
 from provider.cloud.backend import ExecRequest, LogOptions
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
-from provider.model.instance import Change, FileEntry, Instance, InstanceRequest
+from provider.model.instance import Change, Instance
+from provider.model.request import InstanceRequest
+from provider.model.volume import FileEntry
 from provider.rpc import convert
 from provider.rpc.gen.elastic.v1 import group_pb2
 

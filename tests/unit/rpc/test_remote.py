@@ -11,16 +11,10 @@ from provider.cloud.backend import STDERR, STDOUT, AttachRequest, ExecRequest, E
 from provider.model.capacity import Redirect
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import (
-    ContainerSpec,
-    FileEntry,
-    FilesVolume,
-    InstanceChanged,
-    InstanceRequest,
-    Notice,
-    Synced,
-)
+from provider.model.instance import InstanceChanged, Notice, Synced
+from provider.model.request import ContainerSpec, InstanceRequest
 from provider.model.usage import ContainerUsage, InstanceUsage, InterfaceUsage, Use
+from provider.model.volume import FileEntry, FilesVolume
 from provider.rpc.client import RemoteBackend
 
 UID = PodUid("u1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from provider.cloud.instances.http_get import AGENT_PROBE, _request, url_of
 from provider.model.errors import Rejection
 from provider.model.ids import ZoneId
-from provider.model.instance import ContainerSpec, HttpAction
+from provider.model.probe import HttpAction
 from provider.rpc.convert import INSTANCE_REQUEST
 from provider.translate.admission import admit
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
+
+if TYPE_CHECKING:
+    from provider.model.request import ContainerSpec
 
 NUMBERS = st.integers(-3, 70_000)
 TEXTS = st.text(max_size=12) | st.sampled_from(

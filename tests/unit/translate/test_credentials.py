@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from provider.model.instance import RegistryCredential
-from provider.model.pod import ObjectReference, PodSpec
+from provider.model.pod import PodSpec
+from provider.model.pod_environment import ObjectReference
+from provider.model.request import RegistryCredential
 from provider.translate.credentials import credentials
 from provider.translate.references import References
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from provider.model.instance import DnsConfig
 from provider.model.pod import Pod, pod_from_json
+from provider.model.request import DnsConfig
 from provider.model.resolver import fitting
 from provider.translate.dns import dns_config, dns_notices
 

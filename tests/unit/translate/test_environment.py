@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from provider.model.errors import Rejection
-from provider.model.instance import EnvVar
 from provider.model.pod import Pod, pod_from_json
+from provider.model.request import EnvVar
 from provider.translate.environment import environment
 from provider.translate.references import References, Service
 

@@ -21,7 +21,7 @@ from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
 
 if TYPE_CHECKING:
-    from provider.model.instance import InstanceRequest
+    from provider.model.request import InstanceRequest
 
 
 def _generated() -> Any:

@@ -6,19 +6,9 @@ import pytest
 
 from provider.model.errors import Rejection
 from provider.model.ids import ZoneId
-from provider.model.instance import (
-    Action,
-    BrokenAction,
-    ContainerKind,
-    ExecAction,
-    GrpcAction,
-    HttpAction,
-    InstanceRequest,
-    RestartPolicy,
-    RestartRule,
-    SleepAction,
-)
 from provider.model.pod import pod_from_json
+from provider.model.probe import Action, BrokenAction, ExecAction, GrpcAction, HttpAction, SleepAction
+from provider.model.request import ContainerKind, InstanceRequest, RestartPolicy, RestartRule
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from provider.model.errors import Rejection
-from provider.model.instance import SecurityContext
 from provider.model.pod import Pod, pod_from_json
+from provider.model.request import SecurityContext
 from provider.translate.security import security, sysctls, wants_apparmor
 
 

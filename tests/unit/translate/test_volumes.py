@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from provider.model.errors import Rejection
-from provider.model.instance import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
-from provider.model.pod import HostPathSource, VolumeEntry, pod_from_json
+from provider.model.pod import pod_from_json
+from provider.model.pod_volumes import HostPathSource, VolumeEntry
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume, HostPathVolume, Volume
 from provider.translate.references import References
 from provider.translate.volumes import host_path, volume
 

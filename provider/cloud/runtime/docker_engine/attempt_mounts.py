@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import RunSpec
     from provider.cloud.runtime.docker_engine.instance_store import InstanceStore, VolumeSource
     from provider.model.ids import PodUid
-    from provider.model.instance import VolumeMount
+    from provider.model.volume import VolumeMount
 
 MOST_MESSAGE_BYTES = 4096
 """kubelet: MaxContainerTerminationMessageLength."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provider.cloud.runtime.base import RunSpec, SandboxSpec
-    from provider.model.instance import ContainerSpec
+    from provider.model.request import ContainerSpec
 
 _CPU_PERIOD = 100_000
 _MINIMUM_QUOTA = 1_000

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provider.model.instance import RegistryCredential
+    from provider.model.request import RegistryCredential
 
 _DEFAULT_REGISTRY = "index.docker.io"
 _DEFAULT_HOSTS = frozenset({"docker.io", _DEFAULT_REGISTRY})

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from provider.cloud.runtime.base import FaultKind
 from provider.cloud.runtime.docker_engine.engine import faults
 from provider.cloud.runtime.docker_engine.labels import ContainerLabels, decode, uid_label
-from provider.model.instance import EmptyDirVolume
 from provider.model.usage import DiskUse
+from provider.model.volume import EmptyDirVolume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from provider.model.resolver import fitting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provider.model.instance import DnsConfig, HostAlias
+    from provider.model.request import DnsConfig, HostAlias
 
 _TAB = "\t"
 _HEADER = """\

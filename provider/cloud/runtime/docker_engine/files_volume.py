@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provider.model.instance import FileEntry
+    from provider.model.volume import FileEntry
 
 _DATA = "..data"
 _NEW_DATA = "..data_tmp"

@@ -17,7 +17,7 @@ from provider.cloud.runtime.docker_engine.subpath import SubPathError, open_insi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provider.model.instance import HostPathVolume
+    from provider.model.volume import HostPathVolume
 
 _DIRECTORY_MODE, _FILE_MODE = 0o755, 0o644
 _DIRECTORY = "Directory"

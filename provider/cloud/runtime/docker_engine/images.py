@@ -20,7 +20,7 @@ from provider.cloud.runtime.docker_engine.credentials import auth_header, lookup
 from provider.cloud.runtime.docker_engine.engine import NOT_FOUND, faults
 from provider.cloud.runtime.docker_engine.flights import Flights
 from provider.cloud.runtime.image_reference import Reference, named_image, parse
-from provider.model.instance import PullPolicy
+from provider.model.request import PullPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provider.clock import Clock
     from provider.cloud.runtime.docker_engine.pull_records import PullRecords
-    from provider.model.instance import RegistryCredential
+    from provider.model.request import RegistryCredential
 
 ASK_AGAIN_SECONDS = 60.0
 """How long a registry that could not be reached is not asked again while a local image will do."""

@@ -27,13 +27,13 @@ from provider.cloud.runtime.docker_engine.files_volume import write_files
 from provider.cloud.runtime.docker_engine.host_mounts import mount_tmpfs, mounts_below, unmount
 from provider.cloud.runtime.docker_engine.host_paths import HostPaths
 from provider.model.ids import PodUid
-from provider.model.instance import FilesVolume, HostPathVolume
+from provider.model.volume import FilesVolume, HostPathVolume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provider.clock import Clock
-    from provider.model.instance import EmptyDirVolume, FileEntry
+    from provider.model.volume import EmptyDirVolume, FileEntry
 
 log = structlog.get_logger(__name__)
 

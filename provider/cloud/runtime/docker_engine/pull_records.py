@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from provider.model.instance import RegistryCredential
+    from provider.model.request import RegistryCredential
 
 _MODE = 0o600
 

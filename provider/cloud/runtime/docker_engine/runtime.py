@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
     from provider.model.capacity import Redirect, Zone
     from provider.model.ids import PodUid, ZoneId
-    from provider.model.instance import FileEntry, PullPolicy, RegistryCredential
+    from provider.model.request import PullPolicy, RegistryCredential
     from provider.model.usage import DiskUse, InstanceUsage
+    from provider.model.volume import FileEntry
 
 _PING_SECONDS = 5.0
 _SHORTEST, _LONGEST = 0.5, 10.0

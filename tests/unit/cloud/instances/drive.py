@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from provider.cloud.instances.events import (
     Event,
     Faulted,
@@ -26,13 +28,10 @@ from provider.cloud.instances.instructions import (
 from provider.cloud.instances.machine import InstanceMachine
 from provider.model.attempt import SeenContainer
 from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerSpec,
-    ContainerStatus,
-    InstanceRequest,
-    RestartPolicy,
-)
+from provider.model.request import ContainerKind, ContainerSpec, InstanceRequest, RestartPolicy
+
+if TYPE_CHECKING:
+    from provider.model.instance import ContainerStatus
 
 
 class Drive:

@@ -15,7 +15,9 @@ from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.ids import PodUid
-from provider.model.instance import ContainerSpec, EmptyDirVolume, InstancePhase, InstanceRequest
+from provider.model.instance import InstancePhase
+from provider.model.request import ContainerSpec, InstanceRequest
+from provider.model.volume import EmptyDirVolume
 from provider.rpc.health_check import check_health
 from tests.support.cloud_worlds import ZONE
 

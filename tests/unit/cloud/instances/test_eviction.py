@@ -8,8 +8,9 @@ import pytest
 
 from provider.cloud.instances.eviction import excess, is_limited
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import ContainerKind, ContainerSpec, EmptyDirVolume, InstanceRequest
+from provider.model.request import ContainerKind, ContainerSpec, InstanceRequest
 from provider.model.usage import DiskUse
+from provider.model.volume import EmptyDirVolume
 
 MIB = 2**20
 VOLUME = EmptyDirVolume("v", size_limit=10 * MIB)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provider.cloud.instances.expand import expand_env, expand_words
 from provider.model.expansion import expand, missing
-from provider.model.instance import EnvVar
+from provider.model.request import EnvVar
 
 VARIABLES = {"A": "a", "B": "$(A)", "EMPTY": ""}
 

@@ -15,23 +15,15 @@ from provider.cloud.instances.instructions import RunHook
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.simulated_exec import SimulatedExec
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import (
-    BrokenAction,
-    ContainerSpec,
-    ExecAction,
-    Hook,
-    HttpAction,
-    InstanceRequest,
-    Notice,
-    SleepAction,
-    TcpAction,
-)
+from provider.model.probe import BrokenAction, ExecAction, Hook, HttpAction, SleepAction, TcpAction
+from provider.model.request import ContainerSpec, InstanceRequest
 from tests.unit.cloud.instances.loopback import ADDRESS, Loopback, answer, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from provider.cloud.backend import ExecRequest
+    from provider.model.instance import Notice
 
 WHERE = 'for Container "a" in Pod "p_n(u)" failed - error:'
 

@@ -13,13 +13,14 @@ from provider.cloud.instances.instructions import EnsureImage
 from provider.cloud.runtime.base import FaultKind, Image, RuntimeFault
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import ContainerSpec, InstanceRequest, Notice, PullPolicy
+from provider.model.request import ContainerSpec, InstanceRequest, PullPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provider.cloud.instances.events import Event
-    from provider.model.instance import RegistryCredential
+    from provider.model.instance import Notice
+    from provider.model.request import RegistryCredential
 
 
 class OneImage(SimulatedRuntime):

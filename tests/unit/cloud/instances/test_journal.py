@@ -12,7 +12,8 @@ import pytest
 from provider.cloud.instances.journal import SCHEMA_VERSION, Journal
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import ContainerSpec, EmptyDirVolume, FileEntry, FilesVolume, InstanceRequest
+from provider.model.request import ContainerSpec, InstanceRequest
+from provider.model.volume import EmptyDirVolume, FileEntry, FilesVolume
 
 
 def request(uid: str = "u1", image: str = "busybox") -> InstanceRequest:

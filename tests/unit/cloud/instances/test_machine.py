@@ -24,13 +24,9 @@ from provider.cloud.instances.instructions import (
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.model.ids import InstanceId, PodUid, ZoneId
-from provider.model.instance import (
-    InstancePhase,
-    InstanceRequest,
-    Probe,
-    RestartPolicy,
-    TcpAction,
-)
+from provider.model.instance import InstancePhase
+from provider.model.probe import Probe, TcpAction
+from provider.model.request import InstanceRequest, RestartPolicy
 from tests.unit.cloud.instances.drive import Drive, app, init, sidecar
 
 

@@ -38,15 +38,8 @@ from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.model.attempt import SeenContainer
 from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
-from provider.model.instance import (
-    ContainerKind,
-    ContainerSpec,
-    ExecAction,
-    InstanceRequest,
-    Probe,
-    RestartPolicy,
-    RestartRule,
-)
+from provider.model.probe import ExecAction, Probe
+from provider.model.request import ContainerKind, ContainerSpec, InstanceRequest, RestartPolicy, RestartRule
 
 if TYPE_CHECKING:
     from provider.cloud.instances.events import Event

@@ -35,7 +35,9 @@ from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.model.attempt import SeenContainer
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import InstanceId, PodUid, VSwitchId, ZoneId
-from provider.model.instance import InstancePhase, InstanceRequest, Probe, RestartPolicy, TcpAction
+from provider.model.instance import InstancePhase
+from provider.model.probe import Probe, TcpAction
+from provider.model.request import InstanceRequest, RestartPolicy
 from tests.unit.cloud.instances.drive import Drive, app, init, sidecar
 
 PROBE = Probe(TcpAction(80), failure_threshold=1)

@@ -16,7 +16,8 @@ from provider.cloud.instances.events import (
 )
 from provider.cloud.instances.instructions import CreateSandbox, Instruction, ReleaseSandbox
 from provider.model.attempt import SeenContainer
-from provider.model.instance import ContainerPhase, InstancePhase, RestartPolicy
+from provider.model.instance import ContainerPhase, InstancePhase
+from provider.model.request import RestartPolicy
 from tests.unit.cloud.instances.drive import Drive, app, init, sidecar
 
 

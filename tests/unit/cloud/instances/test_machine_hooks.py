@@ -18,15 +18,9 @@ from provider.cloud.instances.events import (
 from provider.cloud.instances.instructions import RunHook, RunProbe, StartContainer, StopContainer
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.snapshot import MachineSnapshot
-from provider.model.instance import (
-    ContainerPhase,
-    ExecAction,
-    InstancePhase,
-    Probe,
-    RestartPolicy,
-    SleepAction,
-    TcpAction,
-)
+from provider.model.instance import ContainerPhase, InstancePhase
+from provider.model.probe import ExecAction, Probe, SleepAction, TcpAction
+from provider.model.request import RestartPolicy
 from tests.unit.cloud.instances.drive import Drive, app, sidecar
 
 HOOK = ExecAction(("true",))

@@ -8,7 +8,9 @@ import pytest
 from provider.cloud.instances.events import Observed, Outcome, Probed, ProbeKind, SandboxLost
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.snapshot import MachineSnapshot
-from provider.model.instance import ContainerPhase, InstancePhase, Probe, RestartPolicy, RestartRule, TcpAction
+from provider.model.instance import ContainerPhase, InstancePhase
+from provider.model.probe import Probe, TcpAction
+from provider.model.request import RestartPolicy, RestartRule
 from tests.unit.cloud.instances.drive import Drive, app, init
 
 ALWAYS, ON_FAILURE, NEVER = RestartPolicy.ALWAYS, RestartPolicy.ON_FAILURE, RestartPolicy.NEVER

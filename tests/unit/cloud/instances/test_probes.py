@@ -15,17 +15,8 @@ from provider.cloud.instances.instructions import RunProbe
 from provider.cloud.instances.probes import GrpcHealth, run_probe
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import (
-    Action,
-    BrokenAction,
-    ContainerSpec,
-    ExecAction,
-    GrpcAction,
-    HttpAction,
-    InstanceRequest,
-    Probe,
-    TcpAction,
-)
+from provider.model.probe import Action, BrokenAction, ExecAction, GrpcAction, HttpAction, Probe, TcpAction
+from provider.model.request import ContainerSpec, InstanceRequest
 from tests.support.certificates import self_signed
 from tests.unit.cloud.instances.loopback import ADDRESS, Loopback, answer, answering
 

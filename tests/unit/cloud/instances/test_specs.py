@@ -9,7 +9,8 @@ import pytest
 from provider.cloud.instances.specs import run_spec, sandbox_spec
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerSpec, EnvVar, InstanceRequest, VolumeMount
+from provider.model.request import ContainerSpec, EnvVar, InstanceRequest
+from provider.model.volume import VolumeMount
 
 
 def request(container: ContainerSpec | None = None, **fields: Any) -> InstanceRequest:

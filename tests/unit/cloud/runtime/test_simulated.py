@@ -13,7 +13,7 @@ from provider.cloud.runtime.base import ContainerRuntime, FaultKind, RunSpec, Ru
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.capacity import Redirect
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerKind, ContainerSpec, PullPolicy
+from provider.model.request import ContainerKind, ContainerSpec, PullPolicy
 
 UID = PodUid("u1")
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import pytest
 from provider.cloud.runtime.base import RunSpec
 from provider.cloud.runtime.docker_engine.container_config import Bind, container_config, mac_address
 from provider.model.ids import PodUid, ZoneId
-from provider.model.instance import ContainerSpec, SecurityContext
+from provider.model.request import ContainerSpec, SecurityContext
 
 
 def body(binds: tuple[Bind, ...] = (), image_user: str = "", **container: Any) -> dict[str, Any]:

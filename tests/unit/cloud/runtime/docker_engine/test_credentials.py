@@ -6,7 +6,7 @@ import json
 import pytest
 
 from provider.cloud.runtime.docker_engine.credentials import auth_header, lookup
-from provider.model.instance import RegistryCredential
+from provider.model.request import RegistryCredential
 
 
 def login(server: str, username: str = "u") -> RegistryCredential:

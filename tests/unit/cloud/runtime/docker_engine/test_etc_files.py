@@ -1,7 +1,7 @@
 """The texts that the kubelet would write."""
 
 from provider.cloud.runtime.docker_engine.etc_files import hosts_file, resolv_conf
-from provider.model.instance import DnsConfig, HostAlias
+from provider.model.request import DnsConfig, HostAlias
 
 HOST = "# c\nnameserver 10.0.0.2\nsearch old\nsearch corp.example\noptions ndots:1 edns0\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provider.cloud.runtime.docker_engine.files_volume import write_files
-from provider.model.instance import FileEntry
+from provider.model.volume import FileEntry
 
 
 def visible(root: Path) -> dict[str, bytes]:

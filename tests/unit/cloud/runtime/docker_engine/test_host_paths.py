@@ -10,7 +10,7 @@ import pytest
 
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.host_paths import HostPaths
-from provider.model.instance import HostPathVolume
+from provider.model.volume import HostPathVolume
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ import pytest
 from provider.cloud.runtime.base import RunSpec, SandboxSpec
 from provider.cloud.runtime.docker_engine import labels, naming
 from provider.model.ids import PodUid, VSwitchId, ZoneId
-from provider.model.instance import ContainerSpec
+from provider.model.request import ContainerSpec
 
 UID = PodUid("9b2c6f0e-0000-4000-8000-000000000001")
 SANDBOX = SandboxSpec(

@@ -9,7 +9,7 @@ import pytest
 
 from provider.cloud.runtime.base import RuntimeFault
 from provider.cloud.runtime.docker_engine.pull_records import PullRecords
-from provider.model.instance import RegistryCredential
+from provider.model.request import RegistryCredential
 
 if TYPE_CHECKING:
     from pathlib import Path
