@@ -1,7 +1,8 @@
 """Refuse what is not supported, by name and path; nothing that a pod asks for is silently left out.
 
-The raw JSON's keys are compared with the structs of `model.pod` and what it is made of. A key without a place there is refused unless it
-belongs to another component (scheduler, admission plugins, the API server) or says the API's default.
+The raw JSON's keys are compared with the structs of `model.pod` and what it is made of. A key without a place there
+is refused unless it belongs to another component (scheduler, admission plugins, the API server) or says the API's
+default.
 """
 
 from __future__ import annotations
