@@ -6,7 +6,7 @@ its path. Quantities are Kubernetes' own (`200`, `500m`, `800Gi`).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from msgspec import Struct
 
@@ -20,6 +20,8 @@ class VSwitchConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 class StockConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """Physical pool of a zone; `instances` caps the count (default: the addresses)."""
+
+    QUANTITIES: ClassVar = True
 
     cpu: str = "200"
     memory: str = "800Gi"
@@ -121,7 +123,8 @@ class ProviderConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=
     name: str = "zonelet"
     """of this installation: part of every Docker name and label; two installations share an engine by it."""
     region: str = "local"
-    profile: Literal["plain"] = "plain"
+    profile: str = "plain"
+    """what the cloud sells: `plain`, `eci`, `acs`, `fargate`, `aci`, or the path of a profile's file."""
     zones: tuple[ZoneConfig, ...] = (
         ZoneConfig(name="zone-a"),
         ZoneConfig(name="zone-b"),
