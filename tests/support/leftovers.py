@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import shutil
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from provider.clock import SystemClock
@@ -15,7 +16,7 @@ from provider.cloud.runtime.docker_engine.removal import remove_installation
 from provider.cluster.down import take_down
 from provider.cluster.engine import open_engine
 from provider.cluster.installation import Installation, Record
-from provider.cluster.steps import Steps
+from provider.cluster.steps import SetupError, Steps
 from tests.support.names import run_of
 
 __all__ = ["STATES", "sweep"]
@@ -25,16 +26,27 @@ STATES = Path("/tmp")
 
 
 def sweep() -> list[str]:
-    """Remove installations, containers and networks of ended runs, and return the runs' names."""
+    """Remove installations, containers and networks of ended runs, and return the runs' names. One at a time."""
+    with (STATES / "zl-sweep.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _sweep()
+
+
+def _sweep() -> list[str]:
     states = {name: path for path in STATES.glob("zl-zt-*") if (name := ended(path.name.removeprefix("zl-")))}
     for name, path in states.items():
         installation = Installation(name, path / "state", SystemClock())
         if installation.record() is not None:
             installation.write_record(Record("local"))  # a cluster that it joined was the run's own, and is gone
-        asyncio.run(take_down(installation, Steps()))
+        steps = Steps()
+        try:
+            asyncio.run(take_down(installation, steps))
+        except SetupError as error:  # told, and tried again by the next run: it is no reason to run no test at all
+            steps.failure(error)
+            continue
         for mount in mounts_below(path):
             unmount(mount)
-        shutil.rmtree(path)
+        _remove(path)
     return sorted({*states, *asyncio.run(_from_engine())})
 
 
@@ -42,6 +54,13 @@ def ended(name: str) -> str:
     """Return the ended run that an object of this name belongs to; empty when there is none."""
     run = run_of(name)
     return "" if run is None or run[1] else run[0]
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree that is perhaps gone, and in which a process that is just ending may still remove files."""
+    while path.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
 
 
 async def _from_engine() -> set[str]:

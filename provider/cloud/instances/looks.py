@@ -103,9 +103,13 @@ class Looks:
         return seen
 
     async def relist(self) -> list[Seen]:
-        """Look at everything; return what belongs to no known instance. Raises RuntimeFault."""
+        """Look at everything; return what belongs to no known instance. Raises RuntimeFault.
+
+        The list is older than its answer: what was forgotten while it was made is still in it, and was no orphan.
+        """
         begun = self._acts
         entries = list(self._entries.values())
+        known = {entry.uid for entry in entries}
         quiet = {entry.uid for entry in entries if entry.acts == 0}
         try:
             seen = {one.uid: one for one in await self._runtime.relist()}
@@ -120,7 +124,7 @@ class Looks:
             complete = entry.uid in quiet and entry.acts == 0 and entry.acts_changed <= begun
             if complete or entry.uid in seen:
                 self._saw(entry, seen.get(entry.uid), complete)
-        return [one for uid, one in seen.items() if uid not in self._entries]
+        return [one for uid, one in seen.items() if uid not in known and uid not in self._entries]
 
     async def relist_surely(self) -> list[Seen]:
         """Look at everything, however long the engine is away."""

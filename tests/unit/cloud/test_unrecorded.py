@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provider.clock import LoopClock
+from provider.cloud.instances.entry import Entry
+from provider.cloud.instances.looks import Looks
+from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.orphans import GRACE, INITIAL_DELAY
 from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
+from provider.cloud.instances.specs import instance_id
 from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, SandboxSpec, Seen
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.cloud.unrecorded import Unrecorded
@@ -20,12 +24,21 @@ from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.request import ContainerSpec, InstanceRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 pytestmark = pytest.mark.looptime
 
 ZONE = Zone(id=ZoneId("zone-a"), cpu=4_000, memory=4 << 30, vswitches=(VSwitch(VSwitchId("vsw"), "10.220.0.0/29"),))
 UID = PodUid("lost")
+SANDBOX = SandboxSpec(
+    uid=UID,
+    zone=ZONE.id,
+    vswitch=VSwitchId("vsw"),
+    address="10.220.0.1",
+    name="pod",
+    namespace="default",
+    hostname="pod",
+)
 
 
 class SlowRemoval(SimulatedRuntime):
@@ -57,16 +70,7 @@ class World:
         self.unrecorded = Unrecorded(self.runtime, placer, self.clock, self.known, lambda uid: uid in self.used_up)
 
     async def lose(self) -> None:
-        spec = SandboxSpec(
-            uid=UID,
-            zone=ZONE.id,
-            vswitch=VSwitchId("vsw"),
-            address="10.220.0.1",
-            name="pod",
-            namespace="default",
-            hostname="pod",
-        )
-        await self.runtime.create_sandbox(spec)
+        await self.runtime.create_sandbox(SANDBOX)
 
     async def sweep(self) -> None:
         seen: list[Seen] = list(await self.runtime.relist())
@@ -167,3 +171,44 @@ async def test_what_runs_without_a_network_is_not_taken_over_what_has_ended_is(e
     found = await world.unrecorded.claim(request())
     assert [(one.name, one.exited) for one in found] == ([("main", True)] if ended else [])
     assert world.runtime.begun.is_set() is not ended
+
+
+class OldList(SimulatedRuntime):
+    """A list that takes long, and tells what was there when it was asked for."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        super().__init__(clock)
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def relist(self) -> Sequence[Seen]:
+        seen = await super().relist()
+        self.asked.set()
+        await self.go.wait()
+        return seen
+
+
+def entry(uid: PodUid) -> Entry:
+    one = InstanceRequest(
+        uid=uid,
+        zone=ZONE.id,
+        name="pod",
+        namespace="default",
+        containers=(ContainerSpec(name="main", image="busybox"),),
+    )
+    return Entry(InstanceMachine(one, instance_id(uid), 0.0), 1, b"")
+
+
+@pytest.mark.parametrize("known_before", [True, False], ids=["forgotten meanwhile", "nobody's"])
+async def test_what_is_forgotten_while_the_list_is_made_is_no_orphan(*, known_before: bool) -> None:
+    clock = LoopClock()
+    runtime = OldList(clock)
+    await runtime.create_sandbox(SANDBOX)
+    entries = {UID: entry(UID)} if known_before else {}
+    looks = Looks(runtime, clock, entries, lambda *_: None, lambda *_: None)
+    async with asyncio.TaskGroup() as group:
+        listing = group.create_task(looks.relist())
+        await runtime.asked.wait()
+        entries.clear()
+        runtime.go.set()
+    assert [one.uid for one in listing.result()] == ([] if known_before else [UID])

@@ -67,8 +67,13 @@ class InstanceStore:
         return self._root / checked(uid)
 
     def uids(self) -> list[PodUid]:
-        """Return every instance that has a directory."""
-        return [PodUid(path.name) for path in self._root.iterdir()] if self._root.is_dir() else []
+        """Return every instance that has a directory; what cannot be one's (a file, lost+found) is passed over."""
+        there = self._root.iterdir() if self._root.is_dir() else ()
+        return [
+            PodUid(path.name)
+            for path in there
+            if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        ]
 
     def spec(self, uid: PodUid) -> SandboxSpec | None:
         """Return what the instance was made from, None if that is not known."""
