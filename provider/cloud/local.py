@@ -170,7 +170,7 @@ class LocalBackend:
             if supervisor.entries.get(entry.uid) is entry:
                 with as_cloud_errors():
                     await self._runtime.remove_instance(entry.uid)
-                self._journal.forget(entry.uid, self._clock.now())
+                self._journal.forget(entry.uid)
                 supervisor.drop(entry)
         except Exception as error:  # noqa: BLE001 - goes to the caller, who may have gone away meanwhile
             if done.done():

@@ -148,9 +148,9 @@ class FaultyJournal(Journal):
         save = super().save_request
         self._write(lambda: save(request, state))
 
-    def forget(self, uid: PodUid, now: float) -> None:
+    def forget(self, uid: PodUid) -> None:
         forget = super().forget
-        self._write(lambda: forget(uid, now))
+        self._write(lambda: forget(uid))
 
 
 class FaultyRuntime:

@@ -8,6 +8,9 @@ Durability: write-ahead log with synchronous=NORMAL. What was written survives t
 (tests kill one); the loss of power may cost the newest writes, never the file's consistency, and a relist then finds
 containers without a row, which the orphan sweep handles.
 
+UIDs that are used up are kept for ever, for a pod may be asked for again however late: by a backup of the cluster that
+is played in, by an API server with an old list. So they take as little room as can be: 23 bytes each.
+
 The connection belongs to the thread that opened it; the event loop writes by itself, for a write is short.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -31,17 +35,26 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-SCHEMA_VERSION = 1
 RETRY_AFTER = 5.0
 """Seconds after which a write that failed may be tried again."""
 
 _NO_JOURNAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
-_SCHEMA = """
+_VERSIONS = (
+    """
 CREATE TABLE requests (uid TEXT PRIMARY KEY, request BLOB NOT NULL);
 CREATE TABLE states (uid TEXT PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE used_tokens (uid TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE used_uids (uid BLOB PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO used_uids SELECT compact(uid) FROM used_tokens;
+DROP TABLE used_tokens;
+""",
+)
+"""What makes each version out of the one before it; `compact` is _compact."""
+
+SCHEMA_VERSION = len(_VERSIONS)
 
 
 class Record(Struct, frozen=True):
@@ -81,16 +94,17 @@ class Journal:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            with self.transaction():
-                for statement in _SCHEMA.strip().split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             text = (
                 f"the journal has version {version}, this zonelet knows {SCHEMA_VERSION}; start the newer zonelet again"
             )
             raise CloudError(CloudCode.INTERNAL, text)
+        if version < SCHEMA_VERSION:
+            self._db.create_function("compact", 1, _compact, deterministic=True)
+            with self.transaction():
+                for statement in "".join(_VERSIONS[version:]).strip().split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def __enter__(self) -> Self:
         return self
@@ -158,16 +172,16 @@ class Journal:
                 "UPDATE requests SET request = ? WHERE uid = ?", (self._encoder.encode(request), request.uid)
             )
 
-    def forget(self, uid: PodUid, now: float) -> None:
+    def forget(self, uid: PodUid) -> None:
         """Drop an instance and remember that its UID is used up; an unknown UID is no error and leaves no trace."""
         with self.transaction():
             self._db.execute("DELETE FROM states WHERE uid = ?", (uid,))
             if self._db.execute("DELETE FROM requests WHERE uid = ?", (uid,)).rowcount:
-                self._db.execute("INSERT OR IGNORE INTO used_tokens VALUES (?, ?)", (uid, now))
+                self._db.execute("INSERT OR IGNORE INTO used_uids VALUES (?)", (_compact(uid),))
 
     def is_used_up(self, uid: PodUid) -> bool:
         """Return whether the UID belonged to an instance that was forgotten."""
-        return self._db.execute("SELECT 1 FROM used_tokens WHERE uid = ?", (uid,)).fetchone() is not None
+        return self._db.execute("SELECT 1 FROM used_uids WHERE uid = ?", (_compact(uid),)).fetchone() is not None
 
     def records(self) -> dict[PodUid, Record]:
         """Return every instance whose request can be read, by UID; of the others it is said loudly which they are."""
@@ -194,6 +208,15 @@ class Journal:
                 "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 (name, value),
             )
+
+
+def _compact(uid: str) -> bytes | str:
+    """Return a UID as it is kept when used up: 16 bytes for a UUID in its usual form, the text itself for any other."""
+    try:
+        found = UUID(uid)
+    except ValueError:
+        return uid
+    return found.bytes if str(found) == uid else uid
 
 
 @contextmanager

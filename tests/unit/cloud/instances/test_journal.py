@@ -5,11 +5,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from provider.cloud.instances.journal import SCHEMA_VERSION, Journal
+from provider.cloud.instances.journal import _VERSIONS, SCHEMA_VERSION, Journal
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, ZoneId
 from provider.model.request import ContainerSpec, InstanceRequest
@@ -71,17 +72,47 @@ def test_another_request_under_the_same_uid_is_refused(tmp_path: Path) -> None:
 def test_a_forgotten_uid_is_never_accepted_again(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.db") as journal:
         journal.accept(request(), b"{}")
-        journal.forget(PodUid("u1"), now=1.0)
-        journal.forget(PodUid("u1"), now=2.0)
+        journal.forget(PodUid("u1"))
+        journal.forget(PodUid("u1"))
         assert journal.records() == {}
     with Journal(tmp_path / "j.db") as journal, pytest.raises(CloudError, match="second time") as caught:
         journal.accept(request(), b"{}")
     assert caught.value.code is CloudCode.TOKEN_CONFLICT
 
 
+UIDS = (
+    "5b0c2a5e-11aa-4d0f-9a5b-0a1b2c3d4e5f",
+    "5B0C2A5E-11AA-4D0F-9A5B-0A1B2C3D4E5F",  # another UID, though the same UUID
+    "5b0c2a5e11aa4d0f9a5b0a1b2c3d4e5f",  # so are those of static pods
+    "u1",
+)
+
+
+def test_used_up_uids_are_told_apart_and_a_uuid_takes_little_room(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        for uid in UIDS:
+            assert not journal.is_used_up(PodUid(uid))
+            journal.accept(request(uid), b"{}")
+            journal.forget(PodUid(uid))
+            assert journal.is_used_up(PodUid(uid))
+        assert journal._db.execute("SELECT max(length(uid)) FROM used_uids WHERE typeof(uid) = 'blob'").fetchone() == (
+            16,
+        )
+
+
+def test_an_earlier_versions_used_up_uids_stay_used_up(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as db:
+        db.executescript(_VERSIONS[0] + "PRAGMA user_version = 1;")
+        db.executemany("INSERT INTO used_tokens VALUES (?, 1.5)", [(uid,) for uid in UIDS])
+    for _ in range(2):
+        with Journal(tmp_path / "j.db") as journal:
+            assert [uid for uid in UIDS if journal.is_used_up(PodUid(uid))] == list(UIDS)
+            assert not journal.is_used_up(PodUid("u2"))
+
+
 def test_forgetting_an_unknown_uid_does_not_use_it_up(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.db") as journal:
-        journal.forget(PodUid("u1"), now=1.0)
+        journal.forget(PodUid("u1"))
         assert journal.accept(request(), b"{}")
 
 
@@ -201,7 +232,7 @@ def test_a_full_disk_is_told_and_once_there_is_room_again_everything_goes_on(tmp
         "path = Path(sys.argv[1]); journal = Journal(path); journal.accept(request(), b'before')\n"
         "full = path.with_name(path.name + '-wal').stat().st_size\n"
         "acts = [lambda: journal.accept(request('u2'), b'{}'), lambda: journal.save(request().uid, b'x' * 9000),\n"
-        "        lambda: journal.forget(request().uid, 1.0), lambda: journal.store_setting('a', b'b')]\n"
+        "        lambda: journal.forget(request().uid), lambda: journal.store_setting('a', b'b')]\n"
         "for act in acts * 2:\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))\n"
         "    try:\n"
