@@ -130,7 +130,7 @@ class Reflector:
             self._trouble.over()
             return  # the way may be dead, or nothing has happened: the next request tells
         if error.code == GONE and self._version:
-            log.info("watch.expired", path=self._path, version=self._version)
+            log.info("watch.expired", path=self._path, version=self._version, **self._query)
             self._version = ""
             # The watch cache may be as old as the version that it refused: ask etcd from now on.
             self._list_version = ""

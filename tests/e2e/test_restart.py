@@ -20,9 +20,8 @@ from provider.cluster.demo import WORKFLOWS, submit
 from provider.cluster.manifests import wait_for
 from provider.cluster.processes import wait_until
 from provider.cluster.provider_daemon import start_provider
-from provider.model.errors import CloudError
 from tests.support.engine_events import recorded
-from tests.support.footprint import footprint
+from tests.support.footprint import footprint, same_as
 from tests.support.installation import installed
 from tests.support.names import own_name
 from tests.support.pods import PODS, exec_in, is_running, main_state, phase_is, pod_gone, pod_that, restarts, shell_pod
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from provider.kube.client import HttpKubeApi, Json
     from tests.support.engine_events import EngineEvents
-    from tests.support.footprint import Footprint
     from tests.support.installation import Lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -57,22 +55,6 @@ async def kill_provider(lab: Lab) -> None:
     assert await wait_until(CLOCK, lambda: lab.installation.provider.pid() is None, 10)
 
 
-async def same_as(lab: Lab, before: Footprint, seconds: float) -> None:
-    """Wait until the installation has on engine and host what it had before, no more and no less."""
-    deadline, left = CLOCK.now() + seconds, "nothing was seen"
-    while CLOCK.now() < deadline:
-        try:
-            found = (await footprint(lab)).beyond(before)
-        except CloudError as error:  # the provider begins
-            left = error.message
-        else:
-            if not found:
-                return
-            left = str(found)
-        await CLOCK.sleep(0.5)
-    pytest.fail(f"left over after {seconds:.0f} s: {left}")
-
-
 async def ended_tasks(api: HttpKubeApi, name: str, count: int, seconds: float) -> None:
     """Wait until that many of the workflow's pods have ended."""
 
@@ -81,13 +63,6 @@ async def ended_tasks(api: HttpKubeApi, name: str, count: int, seconds: float) -
         return int(done) >= count
 
     await wait_for(api, f"{WORKFLOWS}/{name}", enough, clock=CLOCK, seconds=seconds)
-
-
-def none_twice(events: EngineEvents, uids: set[str]) -> None:
-    """No container of these pods was made twice or started twice."""
-    for action in ("create", "start"):
-        twice = {name: times for name, times in events.count(action, uids=uids).items() if times != 1}
-        assert not twice, f"{action} more than once: {twice}"
 
 
 async def all_succeeded_once(api: HttpKubeApi, name: str, events: EngineEvents, seconds: float) -> None:
@@ -108,22 +83,7 @@ async def all_succeeded_once(api: HttpKubeApi, name: str, events: EngineEvents, 
 
     uids = {pod["metadata"]["uid"] for pod in pods}
     assert len(events.count("start", uids=uids, container="main")) == TASKS
-    none_twice(events, uids)
-
-
-@pytest.mark.timeout(420)
-async def test_every_task_runs_once_though_the_provider_is_killed_three_times(lab: Lab) -> None:
-    async with lab.api() as api, recorded(NAME) as events:
-        before = await footprint(lab)
-        name = submit(lab.installation, lab.running, Path(__file__).parent / "data" / "hundred-tasks.yaml", {})
-        for ended in (4, 40, 80):  # early: most pods wait for their turn; late: most have ended
-            await ended_tasks(api, name, ended, 180)
-            await kill_provider(lab)
-            start_provider(lab.installation)
-
-        await all_succeeded_once(api, name, events, 240)
-        await api.delete(f"{WORKFLOWS}/{name}")
-        await same_as(lab, before, 120)
+    events.none_twice(uids)
 
 
 @pytest.mark.timeout(600)
@@ -183,7 +143,7 @@ async def test_what_happened_while_the_provider_was_dead_is_made_good_once_it_is
         stayed = await api.get(f"{PODS}/stays")
         assert main_state(stayed) == main_state(running["stays"])
         assert restarts(stayed) == 0
-        none_twice(events, {*uids.values(), new["metadata"]["uid"]})
+        events.none_twice({*uids.values(), new["metadata"]["uid"]})
 
         for name in ("stays", "ends", "fails", "new"):
             await api.delete(f"{PODS}/{name}")

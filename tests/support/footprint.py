@@ -9,14 +9,18 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from provider.clock import SystemClock
 from provider.cloud.runtime.docker_engine.cgroups import host_hierarchies
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.host_mounts import mounts_below
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION
+from provider.model.errors import CloudError
 
 if TYPE_CHECKING:
     from tests.support.installation import Lab
+
+CLOCK = SystemClock()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,22 @@ async def footprint(lab: Lab) -> Footprint:
         cgroups=frozenset(_cgroups(f"zonelet-{name}")),
         mounts=frozenset(str(each) for each in mounts_below(state)),
     )
+
+
+async def same_as(lab: Lab, before: Footprint, seconds: float) -> None:
+    """Wait until the installation has on engine and host what it had before, no more and no less."""
+    deadline, left = CLOCK.now() + seconds, "nothing was seen"
+    while CLOCK.now() < deadline:
+        try:
+            found = (await footprint(lab)).beyond(before)
+        except CloudError as error:  # the provider begins
+            left = error.message
+        else:
+            if not found:
+                return
+            left = str(found)
+        await CLOCK.sleep(0.5)
+    raise AssertionError(f"left over after {seconds:.0f} s: {left}")
 
 
 def _cgroups(top: str) -> set[str]:

@@ -18,7 +18,6 @@ from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.model.instance import Instance, InstancePhase
 from provider.model.request import RestartPolicy
 from tests.integration.docker_engine.conftest import OneNetwork
-from tests.integration.docker_engine.own_engine import OwnEngine, own_engine
 from tests.support.cloud_worlds import (
     ZONE,
     BackendWorld,
@@ -29,6 +28,7 @@ from tests.support.cloud_worlds import (
     watched,
 )
 from tests.support.names import own_name
+from tests.support.own_engine import OwnEngine, own_engine
 
 pytestmark = pytest.mark.integration
 
