@@ -77,6 +77,7 @@ def up(
     """Bring up virtual nodes, with a local cluster and Argo Workflows, or in the cluster of the current context."""
     from provider.cluster.root import require_root
     from provider.cluster.steps import Steps
+    from provider.cluster.termination import run_undoable
 
     require_root("up", os.geteuid())
     installation = _installation(name)
@@ -86,7 +87,7 @@ def up(
         from provider.cluster.joined import join_cluster
         from provider.cluster.provider_daemon import provider_command
 
-        asyncio.run(join_cluster(installation, Steps(), config=config, start=False))
+        run_undoable(join_cluster(installation, Steps(), config=config, start=False))
         argv, environment = provider_command(installation)
         os.execve(argv[0], argv, environment)  # noqa: S606 - the provider takes this process's place
     if cluster is ClusterKind.CURRENT:
@@ -95,7 +96,7 @@ def up(
         from provider.cluster.joined import join_cluster
         from provider.cluster.next_steps import after_joining
 
-        nodes = asyncio.run(join_cluster(installation, Steps(), config=config))
+        nodes = run_undoable(join_cluster(installation, Steps(), config=config))
         typer.echo(after_joining(installation, nodes))
         return
     from provider.cluster.kube_context import user_kubeconfig
@@ -103,7 +104,7 @@ def up(
     from provider.cluster.next_steps import after_up
 
     user = user_kubeconfig(os.environ)
-    running = asyncio.run(up_local(installation, Steps(), config=config, user_kubeconfig=user, stock=with_stock_node))
+    running = run_undoable(up_local(installation, Steps(), config=config, user_kubeconfig=user, stock=with_stock_node))
     typer.echo(after_up(installation, running))
 
 
@@ -118,9 +119,10 @@ def down(
     from provider.cluster.down import take_down
     from provider.cluster.root import require_root
     from provider.cluster.steps import Steps
+    from provider.cluster.termination import run_undoable
 
     require_root("down", os.geteuid())
-    asyncio.run(take_down(_installation(name), Steps(), forget_cluster=forget_cluster))
+    run_undoable(take_down(_installation(name), Steps(), forget_cluster=forget_cluster))
 
 
 @app.command()

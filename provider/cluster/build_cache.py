@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provider.cluster.build_command import BuildError
+from provider.cluster.termination import end_if_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +82,7 @@ def exclusive(cache: Path, name: str, report: Callable[[str], None]) -> Iterator
             except BlockingIOError:
                 if second == 0:
                     report(f"{name}: another process makes it right now, waiting for that one")
+                end_if_asked()
                 pause.wait(1.0)
         else:
             raise BuildError(

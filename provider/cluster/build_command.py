@@ -11,6 +11,8 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from provider.cluster.termination import end_if_asked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -119,6 +121,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, tick: Callable[[], N
                 return process.wait(timeout=step)
             except subprocess.TimeoutExpired:
                 waited += step
+                end_if_asked()
                 if tick is not None:
                     tick()
         return None

@@ -6,7 +6,6 @@ down again, of one that was there before only the workflow goes.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from provider.cluster.local_up import up_local
 from provider.cluster.manifests import wait_for
 from provider.cluster.next_steps import after_up
 from provider.cluster.steps import SetupError, Steps
+from provider.cluster.termination import run_undoable
 from provider.cluster.trouble import pods_of
 from provider.cluster.undo import try_to_undo, undoing
 from provider.kube.client import HttpKubeApi, KubeError
@@ -162,7 +162,7 @@ def main() -> int:
     steps = Steps()
     installation = Installation.find("zonelet", SystemClock())
     try:
-        shown = asyncio.run(run_demo(installation, steps, target=user_kubeconfig(os.environ)))
+        shown = run_undoable(run_demo(installation, steps, target=user_kubeconfig(os.environ)))
     except BuildError as error:
         steps.failure(error)
         return 1

@@ -8,7 +8,6 @@ and with --write put into docs/performance.md.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import subprocess
 import tempfile
@@ -23,12 +22,15 @@ from provider.cluster.down import take_down
 from provider.cluster.installation import Installation
 from provider.cluster.local_up import up_local
 from provider.cluster.steps import Steps
+from provider.cluster.termination import run_undoable
 from provider.kube.client import HttpKubeApi
 from tests.bench import pods, raw_docker
 from tests.bench.measure import usage
 from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows, with_tables
 from tests.bench.simulated import SimulatedProvider
 from tests.bench.stock import stock_tables
+from tests.support.leftovers import STATES, sweep
+from tests.support.names import own_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from tests.bench.measure import Burst
 
-NAME = f"zlbench-{os.getpid()}"
+NAME = own_name("bench")
+"""As tests are named: what a bench that was killed has left goes before the next one, or the next test."""
+
 REPORT = Path("docs/performance.md")
 RAW_IN_FLIGHT = 4
 """As many as zonelet starts at a time (runtime.docker.startsInFlight)."""
@@ -48,7 +52,7 @@ IDLE_SECONDS = 60.0
 async def bench(rounds: int, count: int, simulated: int, *, stock: bool) -> str:
     """Run everything and return the tables; `stock`: against a stock kubelet too."""
     clock = SystemClock()
-    with tempfile.TemporaryDirectory(prefix="zonelet-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"zl-{NAME}-", dir=STATES) as directory:
         installation = Installation(NAME, Path(directory) / "state", clock)
         async with cluster(installation, stock=stock) as api:
             own, raw = await docker_rounds(installation, api, rounds, count)
@@ -145,7 +149,8 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, default=1000)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {REPORT}")
     given = parser.parse_args()
-    tables = asyncio.run(bench(given.rounds, given.pods, given.simulated, stock=given.stock))
+    sweep()
+    tables = run_undoable(bench(given.rounds, given.pods, given.simulated, stock=given.stock))
     print(tables)
     if given.write:
         REPORT.write_text(with_tables(REPORT.read_text(), tables))

@@ -16,6 +16,7 @@ from aiodocker.exceptions import DockerError
 
 from provider.config.load import load
 from tests.bench.measure import Burst
+from tests.support.names import own_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from provider.cluster.installation import Installation
 
 LABEL = "dev.zonelet.bench"
+_NAME = own_name("bench-raw")
 _CONFIG = ("Image", "Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Tty", "OpenStdin", "Hostname", "Healthcheck")
 
 
@@ -59,7 +61,7 @@ class Template:
 
 async def burst(client: Docker, template: Template, addresses: Sequence[str], in_flight: int) -> Burst:
     """Start one pair for each address, at most `in_flight` at a time; remove all of them again."""
-    names = [(f"zlbench-{index}-sandbox", f"zlbench-{index}-main", address) for index, address in enumerate(addresses)]
+    names = [(f"{_NAME}-{index}-sandbox", f"{_NAME}-{index}-main", address) for index, address in enumerate(addresses)]
     gate = asyncio.Semaphore(in_flight)
     leave = asyncio.Lock()  # engines before 23.0 lock up otherwise: see provider's network_turns
     begun = time.monotonic()

@@ -20,6 +20,7 @@ from aiodocker.exceptions import DockerError
 from provider.cluster.manifests import wait_for
 from tests.bench.jobs import PODS, Shape, Side, Taken, body, machine_seconds
 from tests.bench.raw_docker import Template
+from tests.support.names import own_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_NAME = "zlbench-job"
+_NAME = own_name("bench-job")
 _HOLD = "sleep 3600"
 _SECONDS = 60.0
 
