@@ -42,7 +42,7 @@ async def test_what_is_left_on_the_host_is_not_told_as_an_engine_that_is_away(in
     instances = installation.state / "instances"
     for name in ("uid-1", "uid-2"):
         (instances / name / "volumes").mkdir(parents=True)
-    (instances / "uid-0").touch()  # removing a directory of that name fails
+    (instances / "uid-0").touch()
     (instances / ".nobody").mkdir()
     with pytest.raises(SetupError) as failed:
         await remove_from_engine(installation)

@@ -68,12 +68,11 @@ class InstanceStore:
 
     def uids(self) -> list[PodUid]:
         """Return every instance that has a directory; what cannot be one's (a file, lost+found) is passed over."""
-        there = self._root.iterdir() if self._root.is_dir() else ()
-        return [
-            PodUid(path.name)
-            for path in there
-            if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-        ]
+        return [PodUid(path.name) for path in self._entries() if _may_be_instance(path)]
+
+    def strangers(self) -> list[Path]:
+        """Return what lies among the instances' directories and can be none."""
+        return [path for path in self._entries() if not _may_be_instance(path)]
 
     def spec(self, uid: PodUid) -> SandboxSpec | None:
         """Return what the instance was made from, None if that is not known."""
@@ -137,6 +136,9 @@ class InstanceStore:
         root = self.directory(uid)
         self._unmount(root)
         _remove(root)
+
+    def _entries(self) -> list[Path]:
+        return list(self._root.iterdir()) if self._root.is_dir() else []
 
     @staticmethod
     def _unmount(root: Path) -> None:
@@ -205,6 +207,10 @@ def checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be part of a path: letters, digits, '.', '_' and '-' only")
     return name
+
+
+def _may_be_instance(path: Path) -> bool:
+    return _NAME.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def host_resolv_conf() -> str:

@@ -69,7 +69,7 @@ async def _remove_containers(engine: Engine, rows: Sequence[Mapping[str, Any]], 
 
 def _remove_directories(state_dir: Path, clock: Clock) -> int:
     store = InstanceStore(state_dir, clock)
-    left = []
+    left = [f"{path}: no instance has made it; move it away" for path in store.strangers()]
     uids = store.uids()
     for uid in uids:
         try:
