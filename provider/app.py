@@ -19,6 +19,7 @@ import structlog
 
 from provider.clock import SystemClock
 from provider.cloud_side import open_cloud, tls_files
+from provider.config.profiles import load_profile
 from provider.exclusive import hold
 from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kube.client import HttpKubeApi
@@ -80,7 +81,9 @@ async def run_provider(options: Options) -> None:
                     keep_running("cloud", lambda: cloud.run(ready), clock, fatal=lambda: not ready.is_set())
                 )
                 await ready.wait()
-                log.info("cloud.ready", zones=[zone.name for zone in options.config.zones])
+                log.info(
+                    "cloud.ready", profile=options.config.profile, zones=[zone.name for zone in options.config.zones]
+                )
                 if not options.backend:
                     address = options.config.grpc_listen or f"unix:{options.state / 'elastic.sock'}"
                     serving = partial(_serve_api, cloud.backend, address, tls_files(options.config))
@@ -127,6 +130,7 @@ async def _serve_nodes(
     )
     shared = Shared(
         config=options.config,
+        profile=load_profile(options.config.profile),
         zones=zones,
         directory=options.state / "nodes",
         api=api,

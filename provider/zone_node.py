@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from provider.kube.auth_review import AuthReviews
     from provider.kubelet_ports import KubeletPort
     from provider.model.capacity import Zone
+    from provider.model.profile import Profile
     from provider.pods.services import ServiceCatalogue
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Shared:
     """What all nodes of the provider have in common. `client_ca` is the PEM that signs the API server's certificate."""
 
     config: ProviderConfig
+    profile: Profile
     zones: Mapping[ZoneId, Zone]
     directory: Path
     api: HttpKubeApi
@@ -157,6 +159,7 @@ class ZoneNode:
                 cluster_dns=shared.config.cluster.dns,
                 cluster_domain=shared.config.cluster.domain,
                 host_paths=shared.config.pods.host_path.allowed_paths,
+                profile=shared.profile,
             ),
             services=lambda: shared.services.services() if shared.services.synced else None,
             host_ip=lambda: agent.address,

@@ -6,6 +6,7 @@ than the provider's own default is added, and so are the address blocks. Blocks 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,10 +14,10 @@ import yaml
 from provider.cluster.steps import SetupError
 from provider.cluster.whole_file import write_whole
 from provider.config.load import ConfigError, load, parse, text_of
+from provider.config.profiles import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from provider.cluster.installation import Installation
     from provider.config.schema import ProviderConfig
@@ -46,6 +47,8 @@ def given_config(path: Path | None, name: str) -> tuple[ProviderConfig, Json]:
     text = text_of(path)
     config = parse(text)
     document: Json = yaml.safe_load(text) or {}
+    if is_file(config.profile):
+        document["profile"] = str(Path(config.profile).absolute())  # the provider runs in another directory
     if "name" in document and config.name != name:
         raise SetupError(
             f"{path} is the configuration of the installation {config.name}",

@@ -110,6 +110,8 @@ def _value(value: Any, kind: Any, path: str, mistakes: list[str]) -> Any:
     """Return the value as `kind`; None with a mistake noted if it is none."""
     nested = _nested(kind)
     if nested is not None:
+        if value is None and kind is not nested:
+            return None
         return read(value, nested, path, mistakes)
     item = get_args(kind)[0] if get_origin(kind) is tuple else None
     if item is not None:

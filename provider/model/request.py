@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.probe import Hook, Probe
+from provider.model.size import InstanceSize
 from provider.model.volume import Volume, VolumeMount
 
 
@@ -148,10 +149,11 @@ class RegistryCredential(Struct, frozen=True, omit_defaults=True):
 
 
 class Market(StrEnum):
-    """How the instance is paid for; only PAY_AS_YOU_GO is sold so far."""
+    """How the instance is paid for; only PAY_AS_YOU_GO is sold so far. Best-effort has no price of its own to bid."""
 
     PAY_AS_YOU_GO = "pay-as-you-go"
     SPOT = "spot"
+    BEST_EFFORT = "best-effort"
 
 
 class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -169,6 +171,8 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """emulated size in milli-cores: what stock and bill count."""
     memory: int = 0
     """emulated size in bytes."""
+    sizes: tuple[InstanceSize, ...] = ()
+    """the sizes to try, in order; the first is `cpu` and `memory`. Empty: a cloud without sizes (profile plain)."""
     ephemeral_storage: int = 0
     storage_limit: int | None = None
     """bytes of local disk that the whole may use: containers and emptyDirs. What takes more is evicted."""

@@ -33,6 +33,8 @@ from provider.pods.references import fetch, names_of
 from provider.translate import host_daemons
 from provider.translate.admission import admit
 from provider.translate.dns import dns_notices
+from provider.translate.instance_size import size_plan
+from provider.translate.profile_rules import check_rules
 from provider.translate.references import References
 from provider.translate.request import Placement, instance_request
 from provider.translate.security import wants_apparmor
@@ -165,6 +167,7 @@ class Executor:
             self._set_aside(record, raw, host_daemons.REASON, daemon)
             return
         try:
+            check_rules(raw, self._node.placement.profile)
             pod = admit(raw)
             self._admit(record, raw, pod)
             if record.refusal is not None:
@@ -180,7 +183,9 @@ class Executor:
             return
         size = pod_requests(pod.spec)
         asked = Sizes(size.get("cpu", 0), size.get("memory", 0), size.get("ephemeral-storage", 0))
-        shortage = self.occupancy.take(record.uid, asked, self._node.allocatable())
+        # Where the cloud has sizes of its own, it alone knows what fits: the pod waits in its queue.
+        has_sizes = self._node.placement.profile.grid is not None
+        shortage = self.occupancy.take(record.uid, asked, None if has_sizes else self._node.allocatable())
         if shortage is not None:
             self._refuse(record, raw, shortage.reason, shortage.message)
 
@@ -222,6 +227,8 @@ class Executor:
         placement = self._node.placement
         for reason, message in dns_notices(pod, placement.cluster_dns, placement.cluster_domain):
             self._event(raw, reason, message, warning=True)
+        for told in size_plan(pod, placement.profile).told:
+            self._event(raw, told.reason, told.message, warning=True)
         absent = missing(pod, fetched.references)
         if absent:
             self._event(raw, MISSING, absent, warning=True)

@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from provider.model.errors import Rejection
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.pod import Lifecycle
 from provider.model.pod_security import PodSecurity
+from provider.model.profile import PLAIN, Profile
 from provider.model.request import ContainerKind, ContainerSpec, HostAlias, InstanceRequest, PullPolicy, RestartPolicy
 from provider.model.volume import VolumeMount
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
 from provider.translate.handlers import choice, hook, probe, restart_rules
+from provider.translate.instance_size import size_plan
 from provider.translate.security import security, sysctls
-from provider.translate.sizing import is_sidecar, pod_limits, pod_requests, requests_and_limits
+from provider.translate.sizing import is_sidecar, pod_limits, requests_and_limits
 from provider.translate.volumes import host_path, mounted_volumes, volume
 
 if TYPE_CHECKING:
     from provider.model.pod import Container, Pod
     from provider.model.pod_volumes import Mount
+    from provider.model.size import InstanceSize
+    from provider.translate.instance_size import SizePlan
     from provider.translate.references import References
 
 SIMULATE_PREFIX = "simulate.zonelet.dev/"
@@ -39,12 +44,15 @@ class Placement(Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     host_paths: tuple[str, ...] = ()
     """what hostPath volumes may show: these paths, and what is below them."""
+    profile: Profile = PLAIN
+    """what the cloud sells."""
 
 
 def instance_request(pod: Pod, references: References, placement: Placement) -> InstanceRequest:
     """Return the request of an admitted pod. Raises Rejection (see environment and volumes for what waits)."""
     spec, meta = pod.spec, pod.metadata
-    size = pod_requests(spec)
+    plan = size_plan(pod, placement.profile)
+    size = plan.sizes[0]
     groups = (("initContainers", spec.init_containers or []), ("containers", spec.containers))
     hostname, domain = _hostname(pod, placement.cluster_domain)
     grace = 30 if spec.termination_grace_period_seconds is None else spec.termination_grace_period_seconds
@@ -54,15 +62,20 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         zone=placement.zone,
         name=meta.name,
         namespace=meta.namespace,
-        containers=tuple(
-            _container(pod, one, references, f"spec.{group}[{index}]", init=group == "initContainers")
-            for group, containers in groups
-            for index, one in enumerate(containers)
+        containers=_with_surplus(
+            tuple(
+                _container(pod, one, references, f"spec.{group}[{index}]", init=group == "initContainers")
+                for group, containers in groups
+                for index, one in enumerate(containers)
+            ),
+            plan if placement.profile.surplus_to_first else None,
         ),
         restart_policy=choice(RestartPolicy, spec.restart_policy, "spec.restartPolicy"),
-        cpu=size.get("cpu", 0),
-        memory=size.get("memory", 0),
-        ephemeral_storage=size.get("ephemeral-storage", 0),
+        cpu=size.cpu,
+        memory=size.memory,
+        sizes=() if placement.profile.grid is None else plan.sizes,
+        market=plan.market,
+        ephemeral_storage=plan.disk,
         storage_limit=pod_limits(spec).get("ephemeral-storage") or None,
         vswitches=placement.vswitches,
         volumes=tuple(
@@ -83,6 +96,30 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         credentials=credentials(spec, references),
         simulate=tuple((k.removeprefix(SIMULATE_PREFIX), v) for k, v in hints if k.startswith(SIMULATE_PREFIX)),
     )
+
+
+def _with_surplus(containers: tuple[ContainerSpec, ...], plan: SizePlan | None) -> tuple[ContainerSpec, ...]:
+    """Give what rounding adds to the first app container, as ACS does; its limits grow where it has any."""
+    if plan is None:
+        return containers
+    cpu, memory = (max(0, sold - asked) for sold, asked in zip(_both(plan.sizes[0]), plan.asked, strict=True))
+    first = next(index for index, one in enumerate(containers) if one.kind is ContainerKind.APP)
+    grown = replace(
+        containers[first],
+        cpu_request=containers[first].cpu_request + cpu,
+        memory_request=containers[first].memory_request + memory,
+        cpu_limit=_more(containers[first].cpu_limit, cpu),
+        memory_limit=_more(containers[first].memory_limit, memory),
+    )
+    return (*containers[:first], grown, *containers[first + 1 :])
+
+
+def _both(size: InstanceSize) -> tuple[int, int]:
+    return size.cpu, size.memory
+
+
+def _more(limit: int | None, surplus: int) -> int | None:
+    return None if limit is None else limit + surplus
 
 
 def _container(pod: Pod, one: Container, references: References, path: str, *, init: bool) -> ContainerSpec:

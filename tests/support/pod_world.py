@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provider.clock import LoopClock
 from provider.model.ids import ZoneId
+from provider.model.profile import PLAIN
 from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
 from provider.pods.executor import NodeContext
@@ -36,6 +37,7 @@ class World:
         self.allocatable: Sizes | None = Sizes(cpu=4000, memory=8 * 2**30, ephemeral_storage=2**40, pods=10)
         self.labels: dict[str, str] | None = None
         self.host_daemons = False
+        self.profile = PLAIN
         self.controller = self._made()
         self._task: asyncio.Task[None] | None = None
         self.phases: dict[str, list[str]] = {}
@@ -46,7 +48,7 @@ class World:
     def _made(self) -> PodController:
         node = NodeContext(
             name=NODE,
-            placement=Placement(zone=ZONE, cluster_dns=self.cluster_dns),
+            placement=Placement(zone=ZONE, cluster_dns=self.cluster_dns, profile=self.profile),
             services=lambda: self.services,
             host_ip=lambda: "192.0.2.1",
             allocatable=lambda: self.allocatable,

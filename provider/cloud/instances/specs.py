@@ -50,10 +50,13 @@ def spec_hash(request: InstanceRequest) -> str:
 def limits(request: InstanceRequest) -> tuple[int, int]:
     """Return the CPU (milli-cores) and memory (bytes) that the whole instance may use, 0: no limit.
 
-    The kubelet's rule for a pod's cgroup (cm/helpers_linux.go ResourceConfigForPod): only where every container has a
-    limit; the sum of the app containers and sidecars, or an init container beside the sidecars before it if that is
-    more. The emulated size (`request.cpu`) is what is sold, not what is enforced.
+    Where the cloud has sizes, that is the instance's size, which its containers share. Where it has none, the kubelet's
+    rule for a pod's cgroup (cm/helpers_linux.go ResourceConfigForPod): only where every container has a limit; the sum
+    of the app containers and sidecars, or an init container beside the sidecars before it if that is more. The emulated
+    size (`request.cpu`) then is what is sold, not what is enforced.
     """
+    if request.sizes:
+        return request.cpu, request.memory
     return _limit([(one.kind, one.cpu_limit) for one in request.containers]), _limit(
         [(one.kind, one.memory_limit) for one in request.containers]
     )

@@ -29,3 +29,11 @@ def test_the_configuration_of_another_installation_is_refused(tmp_path: Path) ->
     path.write_text("name: other\n")
     with pytest.raises(SetupError, match="the configuration of the installation other"):
         given_config(path, "zonelet")
+
+
+def test_a_profile_of_ones_own_is_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("{name: mine, extends: eci}")
+    (tmp_path / "provider.yaml").write_text("profile: ./mine.yaml\n")
+    monkeypatch.chdir(tmp_path)
+    _, given = given_config(tmp_path / "provider.yaml", "zonelet")
+    assert given == {"profile": str(tmp_path / "mine.yaml")}

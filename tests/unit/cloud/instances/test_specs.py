@@ -10,6 +10,7 @@ from provider.cloud.instances.specs import run_spec, sandbox_spec
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.request import ContainerSpec, EnvVar, InstanceRequest
+from provider.model.size import InstanceSize
 from provider.model.volume import VolumeMount
 
 
@@ -24,6 +25,13 @@ def request(container: ContainerSpec | None = None, **fields: Any) -> InstanceRe
 def test_the_kernels_hostname(fqdn: bool, domain: str, expected: str) -> None:
     spec = sandbox_spec(request(fqdn=fqdn, domain=domain), VSwitchId("v"), "10.0.0.4")
     assert (spec.hostname, spec.kernel_hostname) == ("h", expected)
+
+
+def test_the_size_limits_the_instance_where_the_cloud_has_sizes() -> None:
+    box = ContainerSpec(name="c", image="i", cpu_limit=500, memory_limit=100)
+    for sizes, expected in (((), (500, 100)), ((InstanceSize(2000, 4000),), (2000, 4000))):
+        spec = sandbox_spec(request(box, cpu=2000, memory=4000, sizes=sizes), VSwitchId("v"), "10.0.0.4")
+        assert (spec.cpu, spec.memory) == expected
 
 
 def mounting(path: str, *, expand: bool = True) -> InstanceRequest:

@@ -109,6 +109,8 @@ class _MarketEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Market.ValueTy
     MARKET_PAY_AS_YOU_GO: _Market.ValueType  # 1
     MARKET_SPOT: _Market.ValueType  # 2
     """Not sold yet: UnsupportedOperation."""
+    MARKET_BEST_EFFORT: _Market.ValueType  # 3
+    """Not sold yet: UnsupportedOperation."""
 
 class Market(_Market, metaclass=_MarketEnumTypeWrapper): ...
 
@@ -116,6 +118,8 @@ MARKET_UNSPECIFIED: Market.ValueType  # 0
 """PAY_AS_YOU_GO"""
 MARKET_PAY_AS_YOU_GO: Market.ValueType  # 1
 MARKET_SPOT: Market.ValueType  # 2
+"""Not sold yet: UnsupportedOperation."""
+MARKET_BEST_EFFORT: Market.ValueType  # 3
 """Not sold yet: UnsupportedOperation."""
 Global___Market: _TypeAlias = Market  # noqa: Y015
 
@@ -1044,6 +1048,40 @@ class RegistryCredential(_message.Message):
 Global___RegistryCredential: _TypeAlias = RegistryCredential  # noqa: Y015
 
 @_typing.final
+class InstanceSize(_message.Message):
+    """A size that a cloud sells."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    cpu: _builtins.int
+    """Milli-cores."""
+    memory: _builtins.int
+    """Bytes."""
+    family: _builtins.str
+    """The physical pool and price list it comes from: `ecs.c6`, `economy`. Empty: the generic one."""
+    type: _builtins.str
+    """Name of the instance type, where it was asked for by one: `ecs.c6.xlarge`."""
+    def __init__(
+        self,
+        *,
+        cpu: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        family: _builtins.str = ...,
+        type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "family", b"family", "memory", b"memory", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceSize: _TypeAlias = InstanceSize  # noqa: Y015
+
+@_typing.final
 class ContainerGroupSpec(_message.Message):
     """CreateContainerGroup. Order of the containers: init and sidecar containers first, in their order, then the rest."""
 
@@ -1075,6 +1113,7 @@ class ContainerGroupSpec(_message.Message):
     SYSCTLS_FIELD_NUMBER: _builtins.int
     SHARE_PROCESSES_FIELD_NUMBER: _builtins.int
     STORAGE_LIMIT_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Required. Used up by an accepted creation, for ever; a refused one leaves it free."""
     zone: _builtins.str
@@ -1135,6 +1174,12 @@ class ContainerGroupSpec(_message.Message):
     def sysctls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """Kernel parameters of the group's own network and IPC namespaces."""
 
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceSize]:
+        """Sizes to try, in order; the first is `cpu` and `memory`, and limits what the group may use. Empty: a cloud without
+        sizes.
+        """
+
     def __init__(
         self,
         *,
@@ -1164,10 +1209,11 @@ class ContainerGroupSpec(_message.Message):
         sysctls: _abc.Iterable[Global___Pair] | None = ...,
         share_processes: _builtins.bool = ...,
         storage_limit: _builtins.int | None = ...,
+        sizes: _abc.Iterable[Global___InstanceSize] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace", "storage_limit", b"storage_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sizes", b"sizes", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
     _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015
