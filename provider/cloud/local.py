@@ -25,7 +25,7 @@ from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
 from provider.cloud.runtime.base import RuntimeFault
 from provider.model.capacity import BackendHealth
 from provider.model.errors import CloudCode, CloudError
-from provider.model.request import ContainerKind, Market
+from provider.model.request import SOLD_MARKETS, ContainerKind
 from provider.model.volume import FilesVolume
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class LocalBackend:
 
 def _check(request: InstanceRequest) -> None:
     """Refuse a request that makes no sense in any zone."""
-    if request.market is not Market.PAY_AS_YOU_GO:
+    if request.market not in SOLD_MARKETS:
         raise CloudError(CloudCode.UNSUPPORTED, f"market: {request.market} is not sold yet")
     if not any(one.kind is ContainerKind.APP for one in request.containers):
         raise CloudError(CloudCode.INVALID_PARAMETER, "containers: at least one app container is needed")

@@ -13,6 +13,7 @@ from provider.cluster.processes import Process
 from provider.cluster.stock_layout import PROCESSES, STOCK_NODE
 from provider.cluster.stock_node import StockNode
 from provider.config.load import ConfigError, load, node_name
+from provider.config.profiles import load_profile
 from provider.exclusive import is_held
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provider.cluster.installation import Installation
-    from provider.config.schema import ZoneConfig
+    from provider.config.schema import ProviderConfig, ZoneConfig
     from provider.kube.client import Json, KubeApi
 
 __all__ = ["Overview", "look_at"]
@@ -58,7 +59,7 @@ async def look_at(installation: Installation) -> Overview:
         seen.problems.append(f"the installation {installation.name} is not up (nothing in {installation.state})")
         return seen
     try:
-        zones = load(installation.provider_config).zones
+        config = load(installation.provider_config)
     except ConfigError as error:
         seen.problems += [f"{installation.provider_config}: {each}" for each in error.mistakes]
         return seen
@@ -68,7 +69,7 @@ async def look_at(installation: Installation) -> Overview:
         else:
             api = await HttpKubeApi.from_environment(record.kubeconfig or None, record.context)
         try:
-            await _ask(api, seen, zones, argo=local, stock=StockNode(installation).exists())
+            await _ask(api, seen, config, argo=local, stock=StockNode(installation).exists())
         finally:
             await api.close()
     except (KubeError, KubeConfigError) as error:
@@ -76,16 +77,17 @@ async def look_at(installation: Installation) -> Overview:
     return seen
 
 
-async def _ask(api: KubeApi, seen: Overview, zones: tuple[ZoneConfig, ...], *, argo: bool, stock: bool) -> None:
+async def _ask(api: KubeApi, seen: Overview, config: ProviderConfig, *, argo: bool, stock: bool) -> None:
     nodes = {each["metadata"]["name"]: each for each in (await api.list("/api/v1/nodes"))["items"]}
     pods: dict[str, list[Json]] = {}
     for each in (await api.list("/api/v1/pods"))["items"]:
         if each.get("status", {}).get("phase") not in _ENDED:
             pods.setdefault(each["spec"].get("nodeName", ""), []).append(each)
-    for zone in zones:
+    profile = load_profile(config.profile).name
+    for zone in config.zones:
         name = node_name(zone)
         seen.nodes.append(_node(name, nodes.get(name)))
-        seen.zones.append(_zone(zone, pods.get(name, [])))
+        seen.zones.append(_zone(zone, profile, pods.get(name, [])))
     if stock:
         seen.nodes.append(_node(STOCK_NODE, nodes.get(STOCK_NODE)))
     if not argo:
@@ -123,10 +125,11 @@ def _node(name: str, node: Json | None) -> Row:
     }
 
 
-def _zone(zone: ZoneConfig, pods: list[Json]) -> Row:
+def _zone(zone: ZoneConfig, profile: str, pods: list[Json]) -> Row:
     """Return what is asked for by the pods that run, against the zone's stock; host-network pods have no address."""
     return {
         "zone": zone.name,
+        "profile": profile,
         "pods": len(pods),
         "cpu": f"{sum(_asked(each, 'cpu') for each in pods) / 1000:g}/{zone.stock.cpu}",
         "memory": f"{sum(_asked(each, 'memory') for each in pods) // 2**20}Mi/{zone.stock.memory}",

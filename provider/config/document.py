@@ -63,6 +63,14 @@ def document_of(text: str) -> Any:
     return {} if document is None else document
 
 
+def documents_of(text: str) -> list[Any]:
+    """Return what each document of a YAML text says. ConfigError when it is no YAML."""
+    try:
+        return list(yaml.load_all(text, Loader=_UniqueKeyLoader))
+    except yaml.YAMLError as error:
+        raise ConfigError([f"$: not YAML: {' '.join(str(error).split())}"]) from error
+
+
 def read(value: Any, kind: type[_S], path: str, mistakes: list[str]) -> _S:
     """Return a struct of `kind`. What is wrong is noted and takes its default, or is empty where there is none.
 

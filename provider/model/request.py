@@ -149,11 +149,15 @@ class RegistryCredential(Struct, frozen=True, omit_defaults=True):
 
 
 class Market(StrEnum):
-    """How the instance is paid for; only PAY_AS_YOU_GO is sold so far. Best-effort has no price of its own to bid."""
+    """How the instance is paid for. Best-effort is interruptible as spot is, and has no price to bid."""
 
     PAY_AS_YOU_GO = "pay-as-you-go"
     SPOT = "spot"
     BEST_EFFORT = "best-effort"
+
+
+SOLD_MARKETS = frozenset({Market.PAY_AS_YOU_GO})
+"""What the cloud sells; anything else is UnsupportedOperation."""
 
 
 class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
