@@ -37,6 +37,7 @@ __all__ = [
     "apply_argo",
     "install_argo",
     "render_argo",
+    "render_spread",
     "render_tolerations",
 ]
 
@@ -88,6 +89,11 @@ def render_tolerations(taint_key: str, installation: str = "") -> list[Json]:
     return documents(text.replace("virtual-kubelet.io/provider", taint_key).replace(_POLICY, name))
 
 
+def render_spread() -> list[Json]:
+    """Return the MutatingAdmissionPolicy that spreads a workflow's pods over the zones, in labelled namespaces."""
+    return documents((local_sources().parent / "kustomize" / "spread" / "policy.yaml").read_text(encoding="utf-8"))
+
+
 async def install_argo(
     api: KubeApi,
     binaries: Binaries,
@@ -116,13 +122,13 @@ async def install_argo(
 
 
 async def apply_argo(api: KubeApi, binaries: Binaries, clock: Clock, *, taint_key: str = "") -> None:
-    """Apply Argo's objects, after the toleration policy if there is a taint, and wait until its kinds are served."""
-    objects = render_argo(binaries)
+    """Apply Argo's objects, after the policies for pods of virtual nodes, and wait until its kinds are served."""
     manifests = Manifests(api)
-    if taint_key:
-        await manifests.apply([*map(_tolerating_namespace, WORKFLOW_NAMESPACES), *render_tolerations(taint_key)])
-        await _in_force(api, clock, taint_key)
-        objects = [each for each in objects if each["kind"] != "Namespace"]  # it would take the label away again
+    tolerating = render_tolerations(taint_key) if taint_key else []
+    await manifests.apply([*map(_chosen_namespace, WORKFLOW_NAMESPACES), *render_spread(), *tolerating])
+    await _in_force(api, clock, taint_key)
+    # Its Namespace would take the label away again.
+    objects = [each for each in render_argo(binaries) if each["kind"] != "Namespace"]
     await manifests.apply(objects)
     for each in objects:
         if each["kind"] == "CustomResourceDefinition":
@@ -130,19 +136,19 @@ async def apply_argo(api: KubeApi, binaries: Binaries, clock: Clock, *, taint_ke
             await wait_for(api, path, is_established, clock=clock, seconds=_ESTABLISHED_SECONDS)
 
 
-def _tolerating_namespace(name: str) -> Json:
+def _chosen_namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": VIRTUAL_NODES_LABEL}}
 
 
 async def _in_force(api: KubeApi, clock: Clock, taint_key: str) -> None:
-    """Wait until the API server acts on the policy (it learns of it by a watch): a pod made now would miss it.
+    """Wait until the API server acts on the policies (it learns of them by a watch): a pod made now would miss them.
 
     Asked by dry run. Refusals count as "not yet": the namespace's service account is made by a controller too.
     """
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "zonelet-toleration-probe"},
+        "metadata": {"name": "zonelet-policy-probe", "labels": {"workflows.argoproj.io/workflow": "probe"}},
         "spec": {"containers": [{"name": "probe", "image": "probe"}]},
     }
     refused = ""
@@ -151,15 +157,16 @@ async def _in_force(api: KubeApi, clock: Clock, taint_key: str) -> None:
             while True:
                 try:
                     made = await api.create(f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod)
-                    if any(each.get("key") == taint_key for each in made["spec"].get("tolerations") or ()):
+                    keys = [each.get("key") for each in made["spec"].get("tolerations") or ()]
+                    if made["spec"].get("topologySpreadConstraints") and (not taint_key or taint_key in keys):
                         return
                 except KubeError as error:
                     refused = str(error)
                 await clock.sleep(_PROBE_SECONDS)
     except TimeoutError:
         raise SetupError(
-            f"the toleration policy is not in force after {_IN_FORCE_SECONDS:.0f} s",
-            refused or f"a new pod in {NAMESPACE} does not tolerate {taint_key}",
+            f"the policies for pods of virtual nodes are not in force after {_IN_FORCE_SECONDS:.0f} s",
+            refused or f"a new pod in {NAMESPACE} is as it was sent, and does not tolerate {taint_key or 'anything'}",
             "kubectl get mutatingadmissionpolicies,mutatingadmissionpolicybindings shows what is there",
         ) from None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tests.support.argo import WORKFLOWS, ended, finished, node_running
+from tests.support.pods import PODS
 
 if TYPE_CHECKING:
     from provider.kube.client import HttpKubeApi, Json
@@ -96,4 +98,25 @@ async def test_logs_are_followed_to_the_end_of_the_workflow(terminal: Terminal, 
         "line 2",
         "line 3",
     ]
+    await api.delete(f"{WORKFLOWS}/{name}")
+
+
+async def test_a_workflows_pods_spread_over_the_zones(terminal: Terminal, api: HttpKubeApi, lab: Lab) -> None:
+    """They ask for nothing, so that all nodes score alike; what spreads them is the local cluster's policy."""
+    fan_out = {
+        "entrypoint": "all",
+        "templates": [
+            {"name": "all", "steps": [[{"name": "each", "template": "one", "withSequence": {"count": "9"}}]]},
+            {"name": "one", "container": {"image": "busybox:1.36", "command": ["true"]}},
+        ],
+    }
+    body = {
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"generateName": "spread-"},
+        "spec": fan_out,
+    }  # fmt: skip
+    name = await submitted(terminal, yaml.safe_dump(body).encode())
+    assert (await finished(api, lab, name, SECONDS))["status"]["phase"] == "Succeeded"
+    pods = (await api.list(PODS, {"labelSelector": f"workflows.argoproj.io/workflow={name}"}))["items"]
+    nodes = Counter(each["spec"]["nodeName"] for each in pods)
+    assert nodes == dict.fromkeys(lab.running.nodes, 3), nodes
     await api.delete(f"{WORKFLOWS}/{name}")

@@ -15,6 +15,9 @@ from provider.kube.client import HttpKubeApi
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provider.kube.client import Json
+
+OWN = {"maxSkew": 3, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
 TAINT = "virtual-kubelet.io/provider"
 
 
@@ -62,10 +65,36 @@ async def test_argo_is_applied_to_a_real_api_server_and_pods_of_its_namespaces_t
             assert tolerant.count(TAINT) == 1
             assert TAINT in await _tolerations(api, manifests, "default")
             assert TAINT not in await _tolerations(api, manifests, "kube-system")
+
+            workflow = {"workflows.argoproj.io/workflow": "hello-7x"}
+            assert await _spread(api, "argo", workflow) == [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "topology.kubernetes.io/zone",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": workflow},
+                }
+            ]
+            own = {**OWN, "labelSelector": {"matchLabels": {"app": "own"}}}
+            assert await _spread(api, "argo", workflow, own) == [own]
+            assert await _spread(api, "argo", {"app": "none"}) == []
+            assert await _spread(api, "kube-system", workflow) == []
         finally:
             await api.close()
     finally:
         await cluster.stop()
+
+
+async def _spread(api: HttpKubeApi, namespace: str, labels: Json, *own: Json) -> list[Json]:
+    """The constraints that a new pod with these labels has in the namespace."""
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": namespace, "labels": labels},
+        "spec": {"containers": [{"name": "main", "image": "busybox"}], "automountServiceAccountToken": False},
+    }  # fmt: skip
+    if own:
+        pod["spec"]["topologySpreadConstraints"] = list(own)
+    made = await api.create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+    return list(made["spec"].get("topologySpreadConstraints") or ())
 
 
 async def _tolerations(api: HttpKubeApi, manifests: Manifests, namespace: str) -> list[str]:
