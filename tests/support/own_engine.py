@@ -38,12 +38,13 @@ _IFF_UP = 1
 class OwnEngine:
     """A dockerd with everything below `root` (a short path: sockets are in it), in the network namespace of a process.
 
-    `live_restore`: containers outlive it.
+    `live_restore`: containers outlive it. `options`: further ones of dockerd.
     """
 
     root: Path
     live_restore: bool
     namespace: int
+    options: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,7 +55,7 @@ class OwnEngine:
         """Start it and wait until it answers."""
         options = ["--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec"]
         options += ["--pidfile", f"{self.root}/pid", "--host", self.address]
-        options += ["--live-restore"] if self.live_restore else []
+        options += [*(["--live-restore"] if self.live_restore else []), *self.options]
         self.process = self._started(["nsenter", f"--net=/proc/{self.namespace}/ns/net", "dockerd", *options])
         async with asyncio.timeout(60), open_client(self.address) as client:
             while not await self._answers(client):
@@ -130,11 +131,13 @@ def set_network_namespace(opened: int) -> None:
 
 
 @asynccontextmanager
-async def own_engine(*, live_restore: bool, images: Sequence[str] = IMAGES) -> AsyncIterator[OwnEngine]:
+async def own_engine(
+    *, live_restore: bool, images: Sequence[str] = IMAGES, options: Sequence[str] = ()
+) -> AsyncIterator[OwnEngine]:
     """Start an engine with these images of the machine's own; the test removes its containers."""
     holder = namespace_holder()
     root = Path(tempfile.mkdtemp(prefix="docker-"))
-    engine = OwnEngine(root, live_restore, holder.pid)
+    engine = OwnEngine(root, live_restore, holder.pid, options)
     try:
         while network_namespace(holder.pid) == network_namespace(os.getpid()):
             await SystemClock().sleep(_BETWEEN)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.docker_engine.attempt_mounts import AttemptMounts
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
     from provider.cloud.runtime.docker_engine.engine import Engine
+    from provider.cloud.runtime.docker_engine.half_started import HalfStarted
     from provider.cloud.runtime.docker_engine.images import Images
     from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
     from provider.cloud.runtime.docker_engine.sightings import Sightings
@@ -34,6 +35,7 @@ class Attempts:
         images: Images,
         cgroups: Cgroups,
         sightings: Sightings,
+        half_started: HalfStarted,
         *,
         most_cpu: int,
         apparmor: bool,
@@ -45,6 +47,7 @@ class Attempts:
         self._images = images
         self._cgroups = cgroups
         self._sightings = sightings
+        self._half_started = half_started
         self._most_cpu = most_cpu
         self._apparmor = apparmor
         self._stops: dict[str, asyncio.Future[None]] = {}
@@ -76,8 +79,10 @@ class Attempts:
                 share_processes=instance is not None and instance.share_processes,
             )
             made = await self._engine.make(name, config)
-            if made.inspected is not None and _was_started(made.inspected):
-                return await self._sightings.take(made.inspected, _labels(spec))
+            if made.inspected is not None:
+                if _was_started(made.inspected):
+                    return await self._sightings.take(made.inspected, _labels(spec))
+                await self._half_started.before_start(spec.uid, made.id)
             await self._start(made.id, spec)
         finally:
             if prepared.mounted:

@@ -132,6 +132,10 @@ class Cgroups(Protocol):
         """Return the pid of a process of a container, the lowest; None when it has none."""
         ...
 
+    def processes(self, uid: PodUid, container_id: str) -> Sequence[int]:
+        """Return the pids of a container's processes, the lowest first."""
+        ...
+
 
 class CgroupFiles:
     """Cgroups by the file system, for the engine's driver `cgroupfs`."""
@@ -186,7 +190,11 @@ class CgroupFiles:
 
     def first_process(self, uid: PodUid, container_id: str) -> int | None:
         """See Cgroups."""
-        return first_process(self._hierarchies, self._container(uid, container_id))
+        return next(iter(self.processes(uid, container_id)), None)
+
+    def processes(self, uid: PodUid, container_id: str) -> list[int]:
+        """See Cgroups."""
+        return processes(self._hierarchies, self._container(uid, container_id))
 
     def _write(self, path: str, limits: Limits, *, weight: bool) -> None:
         cpu = min(limits.cpu, self._cap.cpu) if limits.cpu else 0
@@ -273,13 +281,17 @@ def container_ids(hierarchies: Hierarchies, path: str) -> list[str]:
     return [match[1] for match in found if match is not None]
 
 
-def first_process(hierarchies: Hierarchies, path: str) -> int | None:
-    """Return the lowest pid in a cgroup, None when it has none or is gone."""
+def processes(hierarchies: Hierarchies, path: str) -> list[int]:
+    """Return the pids in a cgroup, the lowest first; none when it is gone."""
     root = hierarchies.unified if hierarchies.is_v2 else hierarchies.v1["memory"]
-    file = None if root is None else root / path / "cgroup.procs"
-    if file is None or not file.exists():
-        return None
-    return min((int(line) for line in file.read_text().split()), default=None)
+    if root is None:
+        return []
+    try:
+        return sorted(int(line) for line in (root / path / "cgroup.procs").read_text().split())
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENODEV}:
+            raise
+        return []
 
 
 def _bottom_up(directory: Path) -> Iterator[Path]:

@@ -29,7 +29,7 @@ def kill_tree(pid: int, container: str) -> bool:
     """Kill `pid` and all that belongs to it, if it is in the container of this ID; False when there was nothing."""
     killed: set[int] = set()
     for _ in range(_PASSES):
-        found = [each for each in sorted(members({pid, *killed}, _table())) if _kill(each, container)]
+        found = [each for each in sorted(members({pid, *killed}, _table())) if send(each, container)]
         if not found or killed.issuperset(found):
             break
         killed.update(found)
@@ -66,7 +66,8 @@ def _table() -> dict[int, _Row]:
     return rows
 
 
-def _kill(pid: int, container: str) -> bool:
+def send(pid: int, container: str, number: signal.Signals = signal.SIGKILL) -> bool:
+    """Signal a process if it is in the container of this ID; False when it is not there."""
     try:
         held = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -74,7 +75,7 @@ def _kill(pid: int, container: str) -> bool:
     try:
         if container not in (_PROC / str(pid) / "cgroup").read_text():
             return False
-        signal.pidfd_send_signal(held, signal.SIGKILL)
+        signal.pidfd_send_signal(held, number)
     except (ProcessLookupError, FileNotFoundError):
         return False
     finally:

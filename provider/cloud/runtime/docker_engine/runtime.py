@@ -25,6 +25,7 @@ from provider.cloud.runtime.docker_engine.attempts import Attempts
 from provider.cloud.runtime.docker_engine.disk_use import read_disk_use
 from provider.cloud.runtime.docker_engine.engine import Engine, faults
 from provider.cloud.runtime.docker_engine.exec_session import start_exec
+from provider.cloud.runtime.docker_engine.half_started import HalfStarted
 from provider.cloud.runtime.docker_engine.hints import Hints
 from provider.cloud.runtime.docker_engine.host import look_at_host
 from provider.cloud.runtime.docker_engine.host_paths import HostPaths
@@ -148,11 +149,13 @@ class DockerRuntime:
             text = f"the cgroup of all instances cannot be made: {error}; are you root on the engine's host?"
             raise RuntimeFault(FaultKind.UNSUPPORTED, text) from error
         sightings = Sightings(self._engine, self._installation, self._store, self._mounts, cgroups)
+        half_started = HalfStarted(self._engine, cgroups, self._clock)
         sandboxes = Sandboxes(
             self._engine,
             self._installation,
             self._store,
             cgroups,
+            half_started,
             self._networks,
             self._clock,
             pause_image=self._settings.pause_image,
@@ -167,6 +170,7 @@ class DockerRuntime:
             self._images,
             cgroups,
             sightings,
+            half_started,
             most_cpu=host.cap.cpu,
             apparmor=host.engine.apparmor,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import SandboxSpec
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
     from provider.cloud.runtime.docker_engine.engine import Engine
+    from provider.cloud.runtime.docker_engine.half_started import HalfStarted
     from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
     from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
     from provider.model.ids import PodUid
@@ -38,6 +39,7 @@ class Sandboxes:
         installation: str,
         store: InstanceStore,
         cgroups: Cgroups,
+        half_started: HalfStarted,
         networks: ZoneNetworks,
         clock: Clock,
         *,
@@ -49,6 +51,7 @@ class Sandboxes:
         self._installation = installation
         self._store = store
         self._cgroups = cgroups
+        self._half_started = half_started
         self._networks = networks
         self._clock = clock
         self._pause_image = pause_image
@@ -83,6 +86,8 @@ class Sandboxes:
                 await self._engine.remove(made.id)
             made = await self._engine.make(name, config, FaultKind.SANDBOX)
         if status != "running":
+            if made.inspected is not None:
+                await self._half_started.end(spec.uid, made.id)  # an engine that ended in the middle may have left it
             async with self._turns.joining(network):
                 await self._engine.start(made.id, FaultKind.SANDBOX)
 
@@ -140,10 +145,13 @@ class Sandboxes:
             await self._engine.remove(sandbox_name(self._installation, uid))
 
     async def _remove_cgroup(self, uid: PodUid) -> None:
-        """Wait for its processes: a killed one may take a moment to leave."""
-        for _ in range(_CGROUP_TRIES):
+        """Wait for its processes: a killed one may take a moment to leave; one that no container has is killed."""
+        for look in range(_CGROUP_TRIES):
             if await self._on_host(self._cgroups.remove, uid):
                 return
+            if look == _CGROUP_TRIES // 5:
+                for container_id in await self._on_host(self._cgroups.container_ids, uid):
+                    await self._half_started.end(uid, container_id)
             await self._clock.sleep(_CGROUP_PAUSE)
         raise RuntimeFault(FaultKind.REFUSED, f"processes are still in the cgroup of instance {uid}")
 

@@ -16,7 +16,7 @@ from provider.cloud.runtime.docker_engine.cgroups import (
     child_names,
     container_ids,
     cpu_weight,
-    first_process,
+    processes,
     remove_tree,
     working_set,
 )
@@ -119,7 +119,11 @@ class Slices:
 
     def first_process(self, uid: PodUid, container_id: str) -> int | None:
         """See Cgroups."""
-        return first_process(self._hierarchies, self._container(uid, container_id))
+        return next(iter(self.processes(uid, container_id)), None)
+
+    def processes(self, uid: PodUid, container_id: str) -> list[int]:
+        """See Cgroups."""
+        return processes(self._hierarchies, self._container(uid, container_id))
 
     def _start(self, unit: str, limits: Limits, *, weight: bool) -> None:
         v2 = self._hierarchies.is_v2

@@ -12,6 +12,7 @@ import pytest
 from provider.clock import SystemClock
 from provider.cloud.runtime.base import FaultKind, SandboxSpec
 from provider.cloud.runtime.docker_engine.engine import Made
+from provider.cloud.runtime.docker_engine.half_started import HalfStarted
 from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
 from provider.cloud.runtime.docker_engine.labels import encode_sandbox
 from provider.cloud.runtime.docker_engine.naming import sandbox_name
@@ -39,6 +40,9 @@ class NoCgroups:
 
     def remove(self, uid: PodUid) -> bool:
         return True
+
+    def processes(self, uid: PodUid, container_id: str) -> list[int]:
+        return []
 
 
 class SlowEngine:
@@ -94,6 +98,7 @@ def sandboxes(engine: Any, directory: Path, *, one_by_one: bool) -> Sandboxes:
         "name",
         InstanceStore(directory, SystemClock()),
         cgroups,
+        HalfStarted(engine, cgroups, SystemClock()),
         networks,
         SystemClock(),
         pause_image="pause",
