@@ -86,7 +86,7 @@ async def run_provider(options: Options) -> None:
                 )
                 if not options.backend:
                     address = options.config.grpc_listen or f"unix:{options.state / 'elastic.sock'}"
-                    serving = partial(_serve_api, cloud.backend, address, tls_files(options.config))
+                    serving = partial(_serve_api, cloud, address, tls_files(options.config))
                     group.create_task(keep_running("elastic-api", serving, clock))
                 zones = await _known_zones(cloud.backend, options.config, clock)
                 await keep_running("nodes", lambda: _serve_nodes(options, cloud, zones, api, clock, random), clock)
@@ -94,8 +94,8 @@ async def run_provider(options: Options) -> None:
             await api.close()
 
 
-async def _serve_api(backend: ElasticBackend, address: str, tls: TlsFiles | None) -> None:
-    async with serve(backend, address, tls=tls) as bound:
+async def _serve_api(cloud: CloudSide, address: str, tls: TlsFiles | None) -> None:
+    async with serve(cloud.backend, address, admin=cloud.admin, tls=tls) as bound:
         log.info("elastic-api.listening", address=bound)
         await asyncio.Event().wait()
 

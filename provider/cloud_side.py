@@ -67,7 +67,7 @@ def _simulated(config: ProviderConfig, journal: Journal, clock: Clock, random: R
     # Simulated addresses are on no network: nobody else's blocks matter.
     blocks = settle(config, journal, (), own_network=False)
     backend = LocalBackend(zones_with(config, blocks), runtime, journal, clock=clock, random=random, grpc=check_health)
-    return CloudSide(backend=backend, ports=_host_ports(config), run=backend.run)
+    return CloudSide(backend=backend, ports=_host_ports(config), run=backend.run, admin=backend)
 
 
 def _host_ports(config: ProviderConfig) -> dict[ZoneId, KubeletPort]:

@@ -98,7 +98,7 @@ async def _docker(
     ports: dict[ZoneId, KubeletPort] = {
         ZoneId(zone.name): ZonePort(networks, ZoneId(zone.name), config.node.kubelet_port) for zone in config.zones
     }
-    return CloudSide(backend=backend, ports=ports, run=run)
+    return CloudSide(backend=backend, ports=ports, run=run, admin=backend)
 
 
 async def blocks_on_engine(config: ProviderConfig, journal: Journal, client: Docker, clock: Clock) -> Blocks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from dataclasses import asdict
 from enum import StrEnum
 from ipaddress import ip_network
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from provider.cli import stock
 from provider.cli.check import check
 from provider.cli.daemon import run
+from provider.cli.options import Format, Name  # noqa: TC001 - typer reads them
 from provider.cli.tables import Output, render, render_sections
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command()(run)
 app.command()(check)
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+app.command()(stock.zones)
+app.add_typer(stock.app, name="stock")
 
 
 class ClusterKind(StrEnum):
@@ -35,12 +36,6 @@ class ClusterKind(StrEnum):
     CURRENT = "current"
 
 
-def _valid_name(value: str) -> str:
-    if _NAME.fullmatch(value) is None:
-        raise typer.BadParameter("at most 32 lower-case letters, digits and inner hyphens")
-    return value
-
-
 def _cidr(value: str) -> str:
     try:
         return str(ip_network(value))
@@ -48,8 +43,6 @@ def _cidr(value: str) -> str:
         raise typer.BadParameter(f"{error}; write it as 10.20.0.0/24") from None
 
 
-Name = Annotated[str, typer.Option("--name", help="Name of the installation.", callback=_valid_name)]
-Format = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.disk_watch import DiskWatch
 from provider.cloud.instances.placement import Placement
 from provider.cloud.instances.placer import Placer
+from provider.cloud.instances.specs import size_of
 from provider.cloud.instances.supervisor import Supervisor
 from provider.cloud.refusals import RETRY_AFTER
+from provider.cloud.stock_overrides import StockOverrides
 from provider.cloud.unrecorded import Unrecorded
 from provider.model.errors import CloudCode, CloudError
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Zone
     from provider.model.ids import ZoneId
+    from provider.model.stock import StockChange
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class CloudLife:
     ) -> None:
         self._zones = zones
         self._runtime = runtime
+        self._journal = journal
         self._clock = clock
         self._group: asyncio.TaskGroup | None = None
         self._changed_zones: set[ZoneId] = set()
@@ -121,6 +124,9 @@ class CloudLife:
 
     async def _take_over(self) -> None:
         supervisor = self.supervisor
+        overrides = StockOverrides(self._journal)
+        for zone in self._zones:
+            self.placement.change_stock(zone.id, overrides.of(zone.id))
         supervisor.restore()
         for entry in supervisor.entries.values():
             self._book(entry)
@@ -136,12 +142,16 @@ class CloudLife:
         placed, request = entry.machine.placement, entry.machine.request
         if placed is None or entry.machine.released:
             return
-        size = Size(request.cpu, request.memory)
-        problem = self.placement.adopt(entry.uid, request.zone, size, *placed)
+        problem = self.placement.adopt(entry.uid, request.zone, size_of(request), *placed)
         if problem:
             log.warning("instance runs on, but cannot be booked in full", uid=entry.uid, problem=problem)
 
     # ------------------------------------------------------------------ zones
+
+    def change_stock(self, zone: ZoneId, override: StockChange | None) -> None:
+        """Let an operator's word hold, None: the configuration's; those who wait are served, or told why not."""
+        self.placement.change_stock(zone, override)
+        self._placer.stock_changed(zone)
 
     def _zone_changed(self, zone: ZoneId) -> None:
         """Tell of a zone at most once in a second, however many instances come and go."""

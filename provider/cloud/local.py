@@ -1,4 +1,4 @@
-"""LocalBackend: the elastic cloud in this process. ElasticBackend over a ContainerRuntime and a journal.
+"""LocalBackend: the elastic cloud in this process. ElasticBackend and CloudAdmin over a runtime and a journal.
 
     create -> check -> journal row -> supervisor (instances/supervisor.py) -> placement, sandbox, images, starts
     run    -> a life (life.py): runtime.start -> rows restored, stock and addresses booked -> all looked at -> ready
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.events import DeleteRequested
 from provider.cloud.instances.machine import InstanceMachine
-from provider.cloud.instances.specs import fixed_part, instance_id
+from provider.cloud.instances.specs import fixed_part, instance_id, size_of
 from provider.cloud.life import CloudLife
 from provider.cloud.port_connection import open_connection
 from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
 from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.stock_overrides import StockOverrides
 from provider.model.capacity import BackendHealth
 from provider.model.errors import CloudCode, CloudError
 from provider.model.request import SOLD_MARKETS, ContainerKind
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, Instance
     from provider.model.request import InstanceRequest, RegistryCredential
+    from provider.model.stock import StockChange
     from provider.model.usage import InstanceUsage
     from provider.model.volume import FileEntry
 
@@ -73,6 +74,7 @@ class LocalBackend:
         self._runtime = runtime
         self._journal = journal
         self._clock = clock
+        self._overrides = StockOverrides(journal)
         self._new_life = partial(
             CloudLife,
             self._zones,
@@ -117,8 +119,28 @@ class LocalBackend:
 
     async def describe_zones(self) -> Sequence[ZoneStatus]:
         """See ElasticBackend."""
-        placement = self._serving().placement
-        return [placement.status(zone.id, self._runtime.node_address(zone.id)) for zone in self._zones]
+        life = self._serving()
+        return [self._zone_status(life, zone.id) for zone in self._zones]
+
+    def _zone_status(self, life: CloudLife, zone: ZoneId) -> ZoneStatus:
+        return life.placement.status(zone, self._runtime.node_address(zone))
+
+    # ------------------------------------------------------------------ CloudAdmin
+
+    async def set_stock(self, change: StockChange) -> ZoneStatus:
+        """See CloudAdmin."""
+        life = self._serving()
+        life.change_stock(change.zone, self._overrides.say(change, [zone.id for zone in self._zones]))
+        return self._zone_status(life, change.zone)
+
+    async def reset_stock(self, zone: ZoneId) -> ZoneStatus:
+        """See CloudAdmin."""
+        life = self._serving()
+        self._overrides.take_back(zone, [each.id for each in self._zones])
+        life.change_stock(zone, None)
+        return self._zone_status(life, zone)
+
+    # ------------------------------------------------------------------ instances
 
     async def create_instance(self, request: InstanceRequest) -> Instance:
         """See ElasticBackend."""
@@ -133,7 +155,7 @@ class LocalBackend:
         found: Sequence[SeenContainer] = ()
         if not self._journal.is_used_up(request.uid):
             _check(request)
-            life.placement.check(request.zone, Size(request.cpu, request.memory), request.vswitches)
+            life.placement.check(request.zone, size_of(request), request.vswitches)
             found = await life.unrecorded.claim(request)
             if self._serving() is not life or request.uid in life.supervisor.entries:
                 return await self.create_instance(request)  # the world has changed meanwhile

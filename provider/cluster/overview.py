@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from provider.cluster.argo import DEPLOYMENTS, NAMESPACE
+from provider.cluster.elastic_api import ask
 from provider.cluster.local import COMPONENTS
 from provider.cluster.manifests import is_available
 from provider.cluster.processes import Process
@@ -17,19 +18,23 @@ from provider.config.profiles import load_profile
 from provider.exclusive import is_held
 from provider.kube.client import HttpKubeApi, KubeError
 from provider.kube.connection import KubeConfigError
-from provider.model.quantity import milli, whole
+from provider.model.errors import CloudError
+from provider.model.quantity import bytes_text, cpu_text, milli, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provider.cluster.installation import Installation
     from provider.config.schema import ProviderConfig, ZoneConfig
     from provider.kube.client import Json, KubeApi
+    from provider.model.stock import StockStatus
 
 __all__ = ["Overview", "look_at"]
 
 Row = dict[str, object]
 _ENDED = ("Succeeded", "Failed")
+_CLOUD_SECONDS = 3.0
 
 
 @dataclass
@@ -69,7 +74,8 @@ async def look_at(installation: Installation) -> Overview:
         else:
             api = await HttpKubeApi.from_environment(record.kubeconfig or None, record.context)
         try:
-            await _ask(api, seen, config, argo=local, stock=StockNode(installation).exists())
+            holds = await _stock(installation, seen, running=bool(provider["running"]))
+            await _ask(api, seen, config, holds, argo=local, stock=StockNode(installation).exists())
         finally:
             await api.close()
     except (KubeError, KubeConfigError) as error:
@@ -77,7 +83,27 @@ async def look_at(installation: Installation) -> Overview:
     return seen
 
 
-async def _ask(api: KubeApi, seen: Overview, config: ProviderConfig, *, argo: bool, stock: bool) -> None:
+async def _stock(installation: Installation, seen: Overview, *, running: bool) -> dict[str, StockStatus]:
+    """Return the pool that holds in each zone, by the provider's word; nothing when it does not run or answer."""
+    if not running:
+        return {}
+    try:
+        found = await ask(installation, "", lambda cloud: cloud.describe_zones(), _CLOUD_SECONDS)
+    except CloudError as error:
+        seen.problems.append(f"the cloud does not tell its stock: {error.message}")
+        return {}
+    return {status.zone.id: status.stock[0] for status in found if status.stock}
+
+
+async def _ask(
+    api: KubeApi,
+    seen: Overview,
+    config: ProviderConfig,
+    holds: Mapping[str, StockStatus],
+    *,
+    argo: bool,
+    stock: bool,
+) -> None:
     nodes = {each["metadata"]["name"]: each for each in (await api.list("/api/v1/nodes"))["items"]}
     pods: dict[str, list[Json]] = {}
     for each in (await api.list("/api/v1/pods"))["items"]:
@@ -87,7 +113,7 @@ async def _ask(api: KubeApi, seen: Overview, config: ProviderConfig, *, argo: bo
     for zone in config.zones:
         name = node_name(zone)
         seen.nodes.append(_node(name, nodes.get(name)))
-        seen.zones.append(_zone(zone, profile, pods.get(name, [])))
+        seen.zones.append(_zone(zone, profile, pods.get(name, []), holds.get(zone.name)))
     if stock:
         seen.nodes.append(_node(STOCK_NODE, nodes.get(STOCK_NODE)))
     if not argo:
@@ -125,14 +151,21 @@ def _node(name: str, node: Json | None) -> Row:
     }
 
 
-def _zone(zone: ZoneConfig, profile: str, pods: list[Json]) -> Row:
-    """Return what is asked for by the pods that run, against the zone's stock; host-network pods have no address."""
+def _zone(zone: ZoneConfig, profile: str, pods: list[Json], pool: StockStatus | None) -> Row:
+    """Return what is asked for by the pods that run, against the stock that holds; host-network pods have no address.
+
+    Without the cloud's word the configured stock is shown, and no word.
+    """
+    cpu = zone.stock.cpu if pool is None else cpu_text(pool.holds.cpu)
+    memory = zone.stock.memory if pool is None else bytes_text(pool.holds.memory)
     return {
         "zone": zone.name,
         "profile": profile,
+        "stock": None if pool is None else pool.word.value,
+        "set by": None if pool is None else "operator" if pool.overridden else "configuration",
         "pods": len(pods),
-        "cpu": f"{sum(_asked(each, 'cpu') for each in pods) / 1000:g}/{zone.stock.cpu}",
-        "memory": f"{sum(_asked(each, 'memory') for each in pods) // 2**20}Mi/{zone.stock.memory}",
+        "cpu": f"{sum(_asked(each, 'cpu') for each in pods) / 1000:g}/{cpu}",
+        "memory": f"{sum(_asked(each, 'memory') for each in pods) // 2**20}Mi/{memory}",
         "addresses": sum(1 for each in pods if each.get("status", {}).get("podIP")),
         "blocks": ", ".join(each.cidr for each in zone.v_switches),
     }

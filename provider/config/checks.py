@@ -92,6 +92,8 @@ def _stock(stock: StockConfig, path: str) -> Iterator[str]:
             yield f"{path}.{name}: {text!r} is no quantity (`200`, `500m`, `800Gi`)"
     if stock.instances is not None and stock.instances < 0:
         yield f"{path}.instances: {stock.instances} is negative"
+    if not 0 <= stock.spot_reserve <= 1:
+        yield f"{path}.spotReserve: {stock.spot_reserve} is not a share, 0 to 1"
 
 
 def _labels(zone: ZoneConfig, path: str) -> Iterator[str]:

@@ -72,6 +72,7 @@ def _zone(zone: ZoneConfig, blocks: Iterator[str]) -> Zone:
         memory=whole(zone.stock.memory),
         ephemeral_storage=whole(zone.stock.ephemeral_storage),
         instances=zone.stock.instances,
+        spot_reserve=zone.stock.spot_reserve,
         vswitches=tuple(
             VSwitch(id=VSwitchId(name or f"vsw-{zone.name}-{index}"), cidr=cidr)
             for index, (name, cidr) in enumerate(named)

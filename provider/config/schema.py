@@ -27,6 +27,8 @@ class StockConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     memory: str = "800Gi"
     ephemeral_storage: str = "10Ti"
     instances: int | None = None
+    spot_reserve: float = 0.2
+    """share of the pool, 0 to 1, that spot and best-effort instances must leave free."""
 
 
 class ZoneConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

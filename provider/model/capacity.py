@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from provider.model.ids import VSwitchId, ZoneId
+from provider.model.stock import Stock, StockStatus
 
 
 class VSwitch(Struct, frozen=True):
@@ -15,7 +16,10 @@ class VSwitch(Struct, frozen=True):
 
 
 class Zone(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A zone as configured: physical pool and vSwitches. `instances` is an optional cap of their count."""
+    """A zone as configured: physical pool and vSwitches. `instances` is an optional cap of their count.
+
+    `spot_reserve` is the share of the pool that spot and best-effort instances must leave free.
+    """
 
     id: ZoneId
     cpu: int
@@ -23,6 +27,18 @@ class Zone(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ephemeral_storage: int = 0
     instances: int | None = None
     vswitches: tuple[VSwitch, ...] = ()
+    spot_reserve: float = 0.0
+
+
+def configured_stock(zone: Zone) -> Stock:
+    """Return the pool of the zone's generic family as the configuration says it."""
+    return Stock(
+        cpu=zone.cpu,
+        memory=zone.memory,
+        ephemeral_storage=zone.ephemeral_storage,
+        instances=zone.instances,
+        spot_reserve=zone.spot_reserve,
+    )
 
 
 class VSwitchStatus(Struct, frozen=True):
@@ -48,6 +64,8 @@ class ZoneStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     waiting: int = 0
     vswitches: tuple[VSwitchStatus, ...] = ()
     node_address: str | None = None
+    stock: tuple[StockStatus, ...] = ()
+    """one per family; empty where a cloud of an earlier version does not tell it."""
 
 
 class EngineInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""RemoteBackend: the ElasticBackend of another process, over gRPC.
+"""RemoteBackend: the ElasticBackend and the CloudAdmin of another process, over gRPC.
 
 What differs from a backend in this process is only what a connection can do: every call may raise UNAVAILABLE (with
 `retry_after`) because the server is away, and a watch, a log or an exec in progress then ends with it. The channel
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, Instance
     from provider.model.request import InstanceRequest, RegistryCredential
+    from provider.model.stock import StockChange
     from provider.model.usage import InstanceUsage
     from provider.model.volume import FileEntry
     from provider.rpc.codec import Codec
@@ -74,6 +75,7 @@ class RemoteBackend:
         )
         self._groups = cast("pb_grpc.ContainerGroupsAsyncStub", pb_grpc.ContainerGroupsStub(self._channel))
         self._zones = cast("pb_grpc.ZonesAsyncStub", pb_grpc.ZonesStub(self._channel))
+        self._operations = cast("pb_grpc.OperationsAsyncStub", pb_grpc.OperationsStub(self._channel))
         await self._tasks.__aenter__()
         return self
 
@@ -103,6 +105,17 @@ class RemoteBackend:
         """See ElasticBackend."""
         answer = await self._call(self._zones.DescribeAvailableResource, pb.DescribeAvailableResourceRequest())
         return [self._decoded(convert.ZONE_STATUS, zone) for zone in answer.zones]
+
+    async def set_stock(self, change: StockChange) -> ZoneStatus:
+        """See CloudAdmin."""
+        request = pb.SetStockRequest(change=_encoded(convert.STOCK_CHANGE, change))
+        answer = await self._call(self._operations.SetStock, request)
+        return self._decoded(convert.ZONE_STATUS, answer.zone)
+
+    async def reset_stock(self, zone: ZoneId) -> ZoneStatus:
+        """See CloudAdmin."""
+        answer = await self._call(self._operations.ResetStock, pb.ResetStockRequest(zone=zone))
+        return self._decoded(convert.ZONE_STATUS, answer.zone)
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
         """See ElasticBackend."""

@@ -10,6 +10,7 @@ from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
 from provider.model.instance import Change, Instance
 from provider.model.request import InstanceRequest, RegistryCredential
+from provider.model.stock import StockChange
 from provider.model.usage import InstanceUsage
 from provider.model.volume import FileEntry
 from provider.rpc.codec import Codec, WireError
@@ -28,6 +29,7 @@ FILE_ENTRY: Codec[FileEntry, spec_pb2.FileEntry] = Codec(FileEntry, spec_pb2.Fil
 INSTANCE: Codec[Instance, group_pb2.ContainerGroup] = Codec(Instance, group_pb2.ContainerGroup)
 CHANGE: Codec[Change, group_pb2.Change] = Codec(Change, group_pb2.Change)
 ZONE_STATUS: Codec[ZoneStatus, zone_pb2.ZoneStatus] = Codec(ZoneStatus, zone_pb2.ZoneStatus)
+STOCK_CHANGE: Codec[StockChange, zone_pb2.StockChange] = Codec(StockChange, zone_pb2.StockChange)
 BACKEND_HEALTH: Codec[BackendHealth, zone_pb2.BackendHealth] = Codec(BackendHealth, zone_pb2.BackendHealth)
 REDIRECT: Codec[Redirect, zone_pb2.Redirect] = Codec(Redirect, zone_pb2.Redirect)
 LOG_OPTIONS: Codec[LogOptions, service_pb2.LogOptions] = Codec(LogOptions, service_pb2.LogOptions)

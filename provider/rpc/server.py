@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from provider.cloud.admin import CloudAdmin
     from provider.cloud.backend import ElasticBackend
     from provider.rpc.options import TlsFiles
 
@@ -54,8 +55,12 @@ Response = TypeVar("Response")
 
 
 @asynccontextmanager
-async def serve(backend: ElasticBackend, address: str, *, tls: TlsFiles | None = None) -> AsyncIterator[str]:
+async def serve(
+    backend: ElasticBackend, address: str, *, admin: CloudAdmin | None = None, tls: TlsFiles | None = None
+) -> AsyncIterator[str]:
     """Serve `backend` at `address` while the block runs; yields the address in use (a TCP port 0 is chosen).
+
+    `admin` is what operators may do there; without it the service Operations is not served.
 
     `address` is `unix:/path` (made with mode 0600) or `host:port`. AddressError if it cannot be used: the text says why
     (too long, TCP that others can reach without TLS); ListenError, which is one, while it is in use.
@@ -63,7 +68,11 @@ async def serve(backend: ElasticBackend, address: str, *, tls: TlsFiles | None =
     server = grpc.aio.server(options=SERVER_OPTIONS)
     pb_grpc.add_ContainerGroupsServicer_to_server(_ContainerGroups(backend), server)
     pb_grpc.add_ZonesServicer_to_server(_Zones(backend), server)
-    names = [pb.DESCRIPTOR.services_by_name[name].full_name for name in ("ContainerGroups", "Zones")]
+    services = ["ContainerGroups", "Zones"]
+    if admin is not None:
+        pb_grpc.add_OperationsServicer_to_server(_Operations(admin), server)
+        services.append("Operations")
+    names = [pb.DESCRIPTOR.services_by_name[name].full_name for name in services]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
@@ -267,3 +276,20 @@ class _Zones(pb_grpc.ZonesServicer):
     async def SetRedirects(self, request: pb.SetRedirectsRequest) -> pb.SetRedirectsResponse:
         await self._backend.set_redirects([convert.REDIRECT.decode(redirect) for redirect in request.redirects])
         return pb.SetRedirectsResponse()
+
+
+class _Operations(pb_grpc.OperationsServicer):
+    """The service Operations on what operators may do."""
+
+    def __init__(self, admin: CloudAdmin) -> None:
+        self._admin = admin
+
+    @_unary
+    async def SetStock(self, request: pb.SetStockRequest) -> pb.SetStockResponse:
+        status = await self._admin.set_stock(convert.STOCK_CHANGE.decode(request.change))
+        return pb.SetStockResponse(zone=convert.ZONE_STATUS.encode(status))
+
+    @_unary
+    async def ResetStock(self, request: pb.ResetStockRequest) -> pb.ResetStockResponse:
+        status = await self._admin.reset_stock(ZoneId(request.zone))
+        return pb.ResetStockResponse(zone=convert.ZONE_STATUS.encode(status))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -28,6 +29,9 @@ from tests.support.cloud_worlds import (
     watched,
 )
 from tests.support.names import own_name
+
+if TYPE_CHECKING:
+    from provider.cloud.admin import CloudAdmin
 
 ENGINE = "unix:///var/run/docker.sock"
 INSTALLATION = own_name("contract")
@@ -79,7 +83,7 @@ async def remote_backend(below: RuntimeWorld, directory: Path, clock: Clock) -> 
     address = f"unix:{directory}/elastic.sock"
     async with (
         local_backend(below, directory, clock) as backend,
-        serve(backend, address),
+        serve(backend, address, admin=cast("CloudAdmin", backend)),
         RemoteBackend(address) as remote,
     ):
         yield remote

@@ -1,9 +1,9 @@
 """Who gets stock and an address, and who waits for it: the ledger and the pools of every zone, and a queue. Pure.
 
 A vSwitch that is used up falls over to the next of the request's list (without a list: of the zone, in order). What
-cannot be placed now waits, first in, first out, and is granted when something is released; nobody polls. An instance
-that waits for an address of its own vSwitches lets those pass that use others; one that waits for stock lets nobody
-pass, so that a large instance is not starved by small ones.
+cannot be placed now waits, by priority and then by arrival, and is granted when something is released or stock comes;
+nobody polls. Whoever does not fit lets those pass that do (docs/adr/0006): no stock stays unsold while somebody waits
+that it would do for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from provider.cloud.addresses.pool import AddressPool
 from provider.cloud.capacity.ledger import Size, StockLedger
+from provider.cloud.capacity.stock import together
 from provider.model.capacity import ZoneStatus
 from provider.model.errors import CloudCode, CloudError
 from provider.model.ids import PodUid, VSwitchId, ZoneId
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provider.model.capacity import Zone
+    from provider.model.stock import StockChange
 
 
 class Grant(Struct, frozen=True):
@@ -45,17 +47,23 @@ class _Wish(Struct, frozen=True):
     zone: ZoneId
     size: Size
     vswitches: tuple[VSwitchId, ...]
+    priority: int
     order: int
+
+    @property
+    def kind(self) -> tuple[tuple[VSwitchId, ...], Size, int]:
+        """What those have in common of whom none can be placed when the first cannot."""
+        return self.vswitches, self.size, self.priority
 
 
 class _ZoneBooks:
-    """One zone: what is sold, its pools, and its queues by the list of vSwitches that are wished."""
+    """One zone: what is sold, its pools, and a queue for each kind of wish."""
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
         self.ledger = StockLedger(zone)
         self.pools = {vswitch.id: AddressPool(vswitch) for vswitch in zone.vswitches}
-        self.queues: dict[tuple[VSwitchId, ...], deque[_Wish]] = {}
+        self.queues: dict[tuple[tuple[VSwitchId, ...], Size, int], deque[_Wish]] = {}
 
     def candidates(self, vswitches: tuple[VSwitchId, ...]) -> list[AddressPool]:
         """Return the pools in the order to try; one that the config no longer has is left out."""
@@ -81,16 +89,19 @@ class Placement:
         if foreign:
             text = f"vSwitch {', '.join(foreign)} does not belong to zone {zone}, which has {', '.join(books.pools)}"
             raise CloudError(CloudCode.INVALID_PARAMETER, text)
-        if size.cpu < 0 or size.memory < 0:
+        if min(size.cpu, size.memory, size.storage) < 0:
             raise CloudError(CloudCode.INVALID_PARAMETER, f"size must not be negative: {size}")
         if not books.ledger.can_ever_sell(size):
             text = (
-                f"zone {zone} can never sell {size.cpu}m CPU and {size.memory} bytes: "
+                f"zone {zone} can never sell {size.cpu}m CPU and {size.memory} bytes of memory"
+                f"{f' and {size.storage} of ephemeral storage' if size.storage else ''}: "
                 f"it has {books.zone.cpu}m and {books.zone.memory} in all"
             )
             raise CloudError(CloudCode.NO_STOCK, text)
 
-    def ask(self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...]) -> Grant | None:
+    def ask(
+        self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...], priority: int = 0
+    ) -> Grant | None:
         """Return what the UID has already; else join the zone's queue, which `next_grant` serves. Again: the same.
 
         It has something already when the row that told of its grant was not written, or when a sandbox was found.
@@ -102,23 +113,23 @@ class Placement:
         if uid in self._waiting:
             return None
         self._order += 1
-        wish = _Wish(uid, zone, size, vswitches, self._order)
+        wish = _Wish(uid, zone, size, vswitches, priority, self._order)
         self._waiting[uid] = wish
         books = self._zones.get(zone)
         if books is not None:
-            books.queues.setdefault(vswitches, deque()).append(wish)
+            books.queues.setdefault(wish.kind, deque()).append(wish)
         return None
 
     def next_grant(self, zone: ZoneId) -> Grant | None:
         """Place the first of the queue that can be; None when nobody can be placed now."""
         books = self._zones[zone]
         for wish in self._heads(books):
-            if books.ledger.lacking(wish.size):
-                return None
+            if not books.ledger.fits(wish.size):
+                continue
             for pool in books.candidates(wish.vswitches):
                 if pool.used < pool.usable:
                     books.ledger.reserve(wish.uid, wish.size)
-                    books.queues[wish.vswitches].popleft()
+                    books.queues[wish.kind].popleft()
                     del self._waiting[wish.uid]
                     held = _Held(zone, pool.vswitch.id, pool.lease(wish.uid))
                     self._placed[wish.uid] = held
@@ -126,18 +137,18 @@ class Placement:
         return None
 
     def _heads(self, books: _ZoneBooks) -> Iterator[_Wish]:
-        """Yield the first of each queue, the oldest first; those who left are dropped on the way."""
-        heads: list[tuple[int, _Wish]] = []
-        for wishes, queue in list(books.queues.items()):
+        """Yield the first of each queue by priority, then age; those who left are dropped on the way."""
+        heads: list[tuple[int, int, _Wish]] = []
+        for kind, queue in list(books.queues.items()):
             while queue and self._waiting.get(queue[0].uid) is not queue[0]:
                 queue.popleft()
             if queue:
-                heads.append((queue[0].order, queue[0]))
+                heads.append((-queue[0].priority, queue[0].order, queue[0]))
             else:
-                del books.queues[wishes]
+                del books.queues[kind]
         heapq.heapify(heads)
         while heads:
-            yield heapq.heappop(heads)[1]
+            yield heapq.heappop(heads)[2]
 
     def waiting(self, zone: ZoneId) -> list[PodUid]:
         """Return who waits in a zone, the oldest first."""
@@ -158,9 +169,9 @@ class Placement:
         books = self._zones.get(wish.zone)
         if books is None:
             return CloudError(CloudCode.ZONE_NOT_ON_SALE, f"zone {wish.zone} is no longer on sale")
-        lacking = books.ledger.lacking(wish.size)
-        if lacking:
-            return CloudError(CloudCode.NO_STOCK, f"zone {wish.zone} has not enough {', '.join(lacking)}")
+        shortage = books.ledger.shortage(wish.size)
+        if shortage:
+            return CloudError(CloudCode.NO_STOCK, shortage)
         pools = books.candidates(wish.vswitches)
         if all(pool.used >= pool.usable for pool in pools):
             names = ", ".join(f"{pool.vswitch.id} ({pool.vswitch.cidr})" for pool in pools) or "none"
@@ -229,4 +240,9 @@ class Placement:
             waiting=len(self.waiting(zone)),
             vswitches=tuple(pool.status() for pool in books.pools.values()),
             node_address=node_address,
+            stock=(books.ledger.status(together(wish.size for wish in self._waiting.values() if wish.zone == zone)),),
         )
+
+    def change_stock(self, zone: ZoneId, override: StockChange | None) -> None:
+        """Let an operator's word hold for the zone's pool, None: the configuration's. What is sold stays sold."""
+        self._zones[zone].ledger.change(override)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from provider.cloud.capacity.ledger import Size
 from provider.cloud.instances.events import Event, Faulted, Placed, Stage
+from provider.cloud.instances.specs import size_of
 from provider.cloud.instances.state import UNAVAILABLE
 from provider.cloud.runtime.base import RuntimeFault
 
@@ -59,8 +59,7 @@ class Placer:
 
     def ask(self, request: InstanceRequest) -> None:
         """Queue an instance; the answer comes by `feed`, at once for one that has its place already."""
-        size = Size(request.cpu, request.memory)
-        grant = self.placement.ask(request.uid, request.zone, size, request.vswitches)
+        grant = self.placement.ask(request.uid, request.zone, size_of(request), request.vswitches)
         if grant is None:
             self._untold[request.uid] = request.zone
             self._rouse(request.zone)
@@ -85,6 +84,12 @@ class Placer:
         if zone is not None:
             self._zone_changed(zone)
             self._rouse(zone)
+
+    def stock_changed(self, zone: ZoneId) -> None:
+        """Serve those who wait in a zone whose pool has changed, and tell the others why they wait now."""
+        self._untold |= dict.fromkeys(self.placement.waiting(zone), zone)
+        self._zone_changed(zone)
+        self._rouse(zone)
 
     def _rouse(self, zone: ZoneId) -> None:
         self._dirty[zone] = None

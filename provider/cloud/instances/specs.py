@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from provider.cloud.capacity.stock import Size
 from provider.cloud.instances.expand import expand_env, expand_words
 from provider.cloud.instances.wording import pod_text
 from provider.cloud.runtime.base import FaultKind, RunSpec, RuntimeFault, SandboxSpec
@@ -34,6 +35,11 @@ def instance_id(uid: PodUid) -> InstanceId:
         number, digit = divmod(number, 36)
         digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
     return InstanceId("eci-" + "".join(digits))
+
+
+def size_of(request: InstanceRequest) -> Size:
+    """Return the emulated size that stock and bill count."""
+    return Size(request.cpu, request.memory, request.ephemeral_storage)
 
 
 def fixed_part(request: InstanceRequest) -> InstanceRequest:

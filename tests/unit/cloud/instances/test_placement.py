@@ -9,6 +9,7 @@ from provider.cloud.instances.placement import Grant, Placement
 from provider.model.capacity import VSwitch, Zone
 from provider.model.errors import CloudCode
 from provider.model.ids import PodUid, VSwitchId, ZoneId
+from provider.model.stock import StockChange
 
 ZONE, SMALL, LARGE = ZoneId("zone-a"), VSwitchId("small"), VSwitchId("large")
 SIZE = Size(1_000, 1 << 30)
@@ -95,3 +96,29 @@ def test_what_cannot_be_held_is_told(placement: Placement) -> None:
     placement.ask(B, ZONE, SIZE, ())
     assert "waits" in placement.hold(B, ZONE, SMALL, "10.220.0.2")
     assert used(placement) == (0, 1, 1)
+
+
+def test_priority_goes_before_arrival_and_who_fits_passes_who_does_not(placement: Placement) -> None:
+    first, large, small, important = (PodUid(name) for name in ("first", "large", "small", "important"))
+    placement.ask(first, ZONE, SIZE, ())
+    placement.ask(large, ZONE, Size(2_000, 1), ())
+    placement.ask(small, ZONE, Size(500, 1), ())
+    placement.ask(important, ZONE, SIZE, (), priority=5)
+    served = []
+    while (grant := placement.next_grant(ZONE)) is not None:
+        served.append(grant.uid)
+    assert served == [important, first]
+    placement.release(first)
+    assert placement.next_grant(ZONE) == Grant(small, SMALL, "10.220.0.3")
+    assert placement.next_grant(ZONE) is None
+    assert placement.refusal(large).message == "zone zone-a has not enough cpu"
+
+
+def test_stock_that_comes_is_sold_and_stock_that_goes_is_not(placement: Placement) -> None:
+    placement.change_stock(ZONE, StockChange(zone=ZONE, closed=True))
+    placement.ask(A, ZONE, SIZE, ())
+    assert placement.next_grant(ZONE) is None
+    (pool,) = placement.status(ZONE, None).stock
+    assert (pool.queued.instances, pool.queued.cpu) == (1, SIZE.cpu)
+    placement.change_stock(ZONE, None)
+    assert placement.next_grant(ZONE) is not None

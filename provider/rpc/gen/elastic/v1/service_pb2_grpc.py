@@ -857,3 +857,124 @@ class Zones:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class OperationsStub:
+    """Ours: what the operator of the cloud may do.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.SetStock = channel.unary_unary(
+                '/elastic.v1.Operations/SetStock',
+                request_serializer=elastic_dot_v1_dot_service__pb2.SetStockRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.SetStockResponse.FromString,
+                _registered_method=True)
+        self.ResetStock = channel.unary_unary(
+                '/elastic.v1.Operations/ResetStock',
+                request_serializer=elastic_dot_v1_dot_service__pb2.ResetStockRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_service__pb2.ResetStockResponse.FromString,
+                _registered_method=True)
+
+
+class OperationsServicer:
+    """Ours: what the operator of the cloud may do.
+    """
+
+    def SetStock(self, request, context):
+        """Lets a pool be what is said from now on, over restarts, until it is reset. Running groups are never touched: a pool
+        made smaller than what is sold sells nothing until enough has ended. InvalidParameter, Zone.NotOnSale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetStock(self, request, context):
+        """Lets the configuration hold again for all pools of a zone. Zone.NotOnSale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_OperationsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'SetStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStock,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.SetStockRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.SetStockResponse.SerializeToString,
+            ),
+            'ResetStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetStock,
+                    request_deserializer=elastic_dot_v1_dot_service__pb2.ResetStockRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_service__pb2.ResetStockResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'elastic.v1.Operations', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('elastic.v1.Operations', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Operations:
+    """Ours: what the operator of the cloud may do.
+    """
+
+    @staticmethod
+    def SetStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/elastic.v1.Operations/SetStock',
+            elastic_dot_v1_dot_service__pb2.SetStockRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.SetStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/elastic.v1.Operations/ResetStock',
+            elastic_dot_v1_dot_service__pb2.ResetStockRequest.SerializeToString,
+            elastic_dot_v1_dot_service__pb2.ResetStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -374,3 +374,52 @@ class ZonesServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_ZonesServicer_to_server(servicer: ZonesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class OperationsStub:
+    """Ours: what the operator of the cloud may do."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> OperationsAsyncStub: ...
+    SetStock: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetStockRequest, _service_pb2.SetStockResponse]
+    """Lets a pool be what is said from now on, over restarts, until it is reset. Running groups are never touched: a pool
+    made smaller than what is sold sells nothing until enough has ended. InvalidParameter, Zone.NotOnSale.
+    """
+    ResetStock: _grpc.UnaryUnaryMultiCallable[_service_pb2.ResetStockRequest, _service_pb2.ResetStockResponse]
+    """Lets the configuration hold again for all pools of a zone. Zone.NotOnSale."""
+
+@_typing.type_check_only
+class OperationsAsyncStub(OperationsStub):
+    """Ours: what the operator of the cloud may do."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    SetStock: _aio.UnaryUnaryMultiCallable[_service_pb2.SetStockRequest, _service_pb2.SetStockResponse]  # type: ignore[assignment]
+    """Lets a pool be what is said from now on, over restarts, until it is reset. Running groups are never touched: a pool
+    made smaller than what is sold sells nothing until enough has ended. InvalidParameter, Zone.NotOnSale.
+    """
+    ResetStock: _aio.UnaryUnaryMultiCallable[_service_pb2.ResetStockRequest, _service_pb2.ResetStockResponse]  # type: ignore[assignment]
+    """Lets the configuration hold again for all pools of a zone. Zone.NotOnSale."""
+
+class OperationsServicer(metaclass=_abc_1.ABCMeta):
+    """Ours: what the operator of the cloud may do."""
+
+    @_abc_1.abstractmethod
+    def SetStock(
+        self,
+        request: _service_pb2.SetStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.SetStockResponse, _abc.Awaitable[_service_pb2.SetStockResponse]]:
+        """Lets a pool be what is said from now on, over restarts, until it is reset. Running groups are never touched: a pool
+        made smaller than what is sold sells nothing until enough has ended. InvalidParameter, Zone.NotOnSale.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetStock(
+        self,
+        request: _service_pb2.ResetStockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ResetStockResponse, _abc.Awaitable[_service_pb2.ResetStockResponse]]:
+        """Lets the configuration hold again for all pools of a zone. Zone.NotOnSale."""
+
+def add_OperationsServicer_to_server(servicer: OperationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

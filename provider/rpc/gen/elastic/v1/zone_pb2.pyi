@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,28 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _StockWord:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StockWordEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StockWord.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STOCK_WORD_UNSPECIFIED: _StockWord.ValueType  # 0
+    STOCK_WORD_WITH_STOCK: _StockWord.ValueType  # 1
+    STOCK_WORD_CLOSED_WITH_STOCK: _StockWord.ValueType  # 2
+    STOCK_WORD_WITHOUT_STOCK: _StockWord.ValueType  # 3
+    STOCK_WORD_CLOSED_WITHOUT_STOCK: _StockWord.ValueType  # 4
+
+class StockWord(_StockWord, metaclass=_StockWordEnumTypeWrapper):
+    """The published words of stock. "Closed": nothing is sold until it is opened, whatever is left."""
+
+STOCK_WORD_UNSPECIFIED: StockWord.ValueType  # 0
+STOCK_WORD_WITH_STOCK: StockWord.ValueType  # 1
+STOCK_WORD_CLOSED_WITH_STOCK: StockWord.ValueType  # 2
+STOCK_WORD_WITHOUT_STOCK: StockWord.ValueType  # 3
+STOCK_WORD_CLOSED_WITHOUT_STOCK: StockWord.ValueType  # 4
+Global___StockWord: _TypeAlias = StockWord  # noqa: Y015
 
 @_typing.final
 class VSwitch(_message.Message):
@@ -54,6 +77,7 @@ class Zone(_message.Message):
     EPHEMERAL_STORAGE_FIELD_NUMBER: _builtins.int
     INSTANCES_FIELD_NUMBER: _builtins.int
     VSWITCHES_FIELD_NUMBER: _builtins.int
+    SPOT_RESERVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     cpu: _builtins.int
     """Milli-cores."""
@@ -62,6 +86,8 @@ class Zone(_message.Message):
     ephemeral_storage: _builtins.int
     instances: _builtins.int
     """Most groups at a time; not given: no cap."""
+    spot_reserve: _builtins.float
+    """Share of the pool, 0 to 1, that spot and best-effort groups must leave free."""
     @_builtins.property
     def vswitches(self) -> _containers.RepeatedCompositeFieldContainer[Global___VSwitch]: ...
     def __init__(
@@ -73,10 +99,11 @@ class Zone(_message.Message):
         ephemeral_storage: _builtins.int = ...,
         instances: _builtins.int | None = ...,
         vswitches: _abc.Iterable[Global___VSwitch] | None = ...,
+        spot_reserve: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_instances", b"_instances", "instances", b"instances"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instances", b"_instances", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "id", b"id", "instances", b"instances", "memory", b"memory", "vswitches", b"vswitches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instances", b"_instances", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "id", b"id", "instances", b"instances", "memory", b"memory", "spot_reserve", b"spot_reserve", "vswitches", b"vswitches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__instances: _TypeAlias = _typing.Literal["instances"]  # noqa: Y015
     _WhichOneofArgType__instances: _TypeAlias = _typing.Literal["_instances", b"_instances"]  # noqa: Y015
@@ -124,6 +151,7 @@ class ZoneStatus(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     VSWITCHES_FIELD_NUMBER: _builtins.int
     NODE_ADDRESS_FIELD_NUMBER: _builtins.int
+    STOCK_FIELD_NUMBER: _builtins.int
     cpu_used: _builtins.int
     memory_used: _builtins.int
     instances: _builtins.int
@@ -136,6 +164,10 @@ class ZoneStatus(_message.Message):
     def zone(self) -> Global___Zone: ...
     @_builtins.property
     def vswitches(self) -> _containers.RepeatedCompositeFieldContainer[Global___VSwitchStatus]: ...
+    @_builtins.property
+    def stock(self) -> _containers.RepeatedCompositeFieldContainer[Global___StockStatus]:
+        """The pools, one per instance family."""
+
     def __init__(
         self,
         *,
@@ -146,16 +178,260 @@ class ZoneStatus(_message.Message):
         waiting: _builtins.int = ...,
         vswitches: _abc.Iterable[Global___VSwitchStatus] | None = ...,
         node_address: _builtins.str | None = ...,
+        stock: _abc.Iterable[Global___StockStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_node_address", b"_node_address", "node_address", b"node_address", "zone", b"zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node_address", b"_node_address", "cpu_used", b"cpu_used", "instances", b"instances", "memory_used", b"memory_used", "node_address", b"node_address", "vswitches", b"vswitches", "waiting", b"waiting", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node_address", b"_node_address", "cpu_used", b"cpu_used", "instances", b"instances", "memory_used", b"memory_used", "node_address", b"node_address", "stock", b"stock", "vswitches", b"vswitches", "waiting", b"waiting", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node_address: _TypeAlias = _typing.Literal["node_address"]  # noqa: Y015
     _WhichOneofArgType__node_address: _TypeAlias = _typing.Literal["_node_address", b"_node_address"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node_address) -> _WhichOneofReturnType__node_address | None: ...
 
 Global___ZoneStatus: _TypeAlias = ZoneStatus  # noqa: Y015
+
+@_typing.final
+class Stock(_message.Message):
+    """The pool of one family in one zone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_STORAGE_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    SPOT_RESERVE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    cpu: _builtins.int
+    """Milli-cores."""
+    memory: _builtins.int
+    """Bytes."""
+    ephemeral_storage: _builtins.int
+    """Bytes, 0: not counted."""
+    instances: _builtins.int
+    """Most groups at a time; not given: no cap."""
+    spot_reserve: _builtins.float
+    """Share of the pool, 0 to 1, that spot and best-effort groups must leave free."""
+    closed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        cpu: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        ephemeral_storage: _builtins.int = ...,
+        instances: _builtins.int | None = ...,
+        spot_reserve: _builtins.float = ...,
+        closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_instances", b"_instances", "instances", b"instances"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instances", b"_instances", "closed", b"closed", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "instances", b"instances", "memory", b"memory", "spot_reserve", b"spot_reserve"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__instances: _TypeAlias = _typing.Literal["instances"]  # noqa: Y015
+    _WhichOneofArgType__instances: _TypeAlias = _typing.Literal["_instances", b"_instances"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__instances) -> _WhichOneofReturnType__instances | None: ...
+
+Global___Stock: _TypeAlias = Stock  # noqa: Y015
+
+@_typing.final
+class StockChange(_message.Message):
+    """What an operator says of a pool; what is not given stays as it was said before, or as it is configured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_STORAGE_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    SPOT_RESERVE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    family: _builtins.str
+    """Not given: `generic`."""
+    cpu: _builtins.int
+    memory: _builtins.int
+    ephemeral_storage: _builtins.int
+    instances: _builtins.int
+    spot_reserve: _builtins.float
+    closed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+        family: _builtins.str | None = ...,
+        cpu: _builtins.int | None = ...,
+        memory: _builtins.int | None = ...,
+        ephemeral_storage: _builtins.int | None = ...,
+        instances: _builtins.int | None = ...,
+        spot_reserve: _builtins.float | None = ...,
+        closed: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_closed", b"_closed", "_cpu", b"_cpu", "_ephemeral_storage", b"_ephemeral_storage", "_family", b"_family", "_instances", b"_instances", "_memory", b"_memory", "_spot_reserve", b"_spot_reserve", "closed", b"closed", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "family", b"family", "instances", b"instances", "memory", b"memory", "spot_reserve", b"spot_reserve"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_closed", b"_closed", "_cpu", b"_cpu", "_ephemeral_storage", b"_ephemeral_storage", "_family", b"_family", "_instances", b"_instances", "_memory", b"_memory", "_spot_reserve", b"_spot_reserve", "closed", b"closed", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "family", b"family", "instances", b"instances", "memory", b"memory", "spot_reserve", b"spot_reserve", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__closed: _TypeAlias = _typing.Literal["closed"]  # noqa: Y015
+    _WhichOneofArgType__closed: _TypeAlias = _typing.Literal["_closed", b"_closed"]  # noqa: Y015
+    _WhichOneofReturnType__cpu: _TypeAlias = _typing.Literal["cpu"]  # noqa: Y015
+    _WhichOneofArgType__cpu: _TypeAlias = _typing.Literal["_cpu", b"_cpu"]  # noqa: Y015
+    _WhichOneofReturnType__ephemeral_storage: _TypeAlias = _typing.Literal["ephemeral_storage"]  # noqa: Y015
+    _WhichOneofArgType__ephemeral_storage: _TypeAlias = _typing.Literal["_ephemeral_storage", b"_ephemeral_storage"]  # noqa: Y015
+    _WhichOneofReturnType__family: _TypeAlias = _typing.Literal["family"]  # noqa: Y015
+    _WhichOneofArgType__family: _TypeAlias = _typing.Literal["_family", b"_family"]  # noqa: Y015
+    _WhichOneofReturnType__instances: _TypeAlias = _typing.Literal["instances"]  # noqa: Y015
+    _WhichOneofArgType__instances: _TypeAlias = _typing.Literal["_instances", b"_instances"]  # noqa: Y015
+    _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
+    _WhichOneofArgType__memory: _TypeAlias = _typing.Literal["_memory", b"_memory"]  # noqa: Y015
+    _WhichOneofReturnType__spot_reserve: _TypeAlias = _typing.Literal["spot_reserve"]  # noqa: Y015
+    _WhichOneofArgType__spot_reserve: _TypeAlias = _typing.Literal["_spot_reserve", b"_spot_reserve"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__closed) -> _WhichOneofReturnType__closed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu) -> _WhichOneofReturnType__cpu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ephemeral_storage) -> _WhichOneofReturnType__ephemeral_storage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__family) -> _WhichOneofReturnType__family | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__instances) -> _WhichOneofReturnType__instances | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory) -> _WhichOneofReturnType__memory | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spot_reserve) -> _WhichOneofReturnType__spot_reserve | None: ...
+
+Global___StockChange: _TypeAlias = StockChange  # noqa: Y015
+
+@_typing.final
+class Amounts(_message.Message):
+    """Sizes together, and how many they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_STORAGE_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    cpu: _builtins.int
+    memory: _builtins.int
+    ephemeral_storage: _builtins.int
+    instances: _builtins.int
+    def __init__(
+        self,
+        *,
+        cpu: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        ephemeral_storage: _builtins.int = ...,
+        instances: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "instances", b"instances", "memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Amounts: _TypeAlias = Amounts  # noqa: Y015
+
+@_typing.final
+class Sellable(_message.Message):
+    """What a pool can sell now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_STORAGE_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    cpu: _builtins.int
+    memory: _builtins.int
+    ephemeral_storage: _builtins.int
+    """Not given: not counted."""
+    instances: _builtins.int
+    """Not given: no cap."""
+    def __init__(
+        self,
+        *,
+        cpu: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        ephemeral_storage: _builtins.int | None = ...,
+        instances: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_storage", b"_ephemeral_storage", "_instances", b"_instances", "ephemeral_storage", b"ephemeral_storage", "instances", b"instances"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_storage", b"_ephemeral_storage", "_instances", b"_instances", "cpu", b"cpu", "ephemeral_storage", b"ephemeral_storage", "instances", b"instances", "memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ephemeral_storage: _TypeAlias = _typing.Literal["ephemeral_storage"]  # noqa: Y015
+    _WhichOneofArgType__ephemeral_storage: _TypeAlias = _typing.Literal["_ephemeral_storage", b"_ephemeral_storage"]  # noqa: Y015
+    _WhichOneofReturnType__instances: _TypeAlias = _typing.Literal["instances"]  # noqa: Y015
+    _WhichOneofArgType__instances: _TypeAlias = _typing.Literal["_instances", b"_instances"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ephemeral_storage) -> _WhichOneofReturnType__ephemeral_storage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__instances) -> _WhichOneofReturnType__instances | None: ...
+
+Global___Sellable: _TypeAlias = Sellable  # noqa: Y015
+
+@_typing.final
+class StockStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_FIELD_NUMBER: _builtins.int
+    CONFIGURED_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    SOLD_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    SELLABLE_FIELD_NUMBER: _builtins.int
+    SPOT_SELLABLE_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    SPOT_WORD_FIELD_NUMBER: _builtins.int
+    family: _builtins.str
+    """Not given: `generic`."""
+    overridden: _builtins.bool
+    word: Global___StockWord.ValueType
+    spot_word: Global___StockWord.ValueType
+    @_builtins.property
+    def configured(self) -> Global___Stock: ...
+    @_builtins.property
+    def holds(self) -> Global___Stock:
+        """What the pool is now: what an operator said, else what is configured."""
+
+    @_builtins.property
+    def sold(self) -> Global___Amounts: ...
+    @_builtins.property
+    def queued(self) -> Global___Amounts:
+        """What the groups ask for that wait for it."""
+
+    @_builtins.property
+    def sellable(self) -> Global___Sellable:
+        """To pay-as-you-go; what is queued is not taken off."""
+
+    @_builtins.property
+    def spot_sellable(self) -> Global___Sellable: ...
+    def __init__(
+        self,
+        *,
+        family: _builtins.str | None = ...,
+        configured: Global___Stock | None = ...,
+        holds: Global___Stock | None = ...,
+        overridden: _builtins.bool = ...,
+        sold: Global___Amounts | None = ...,
+        queued: Global___Amounts | None = ...,
+        sellable: Global___Sellable | None = ...,
+        spot_sellable: Global___Sellable | None = ...,
+        word: Global___StockWord.ValueType = ...,
+        spot_word: Global___StockWord.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_family", b"_family", "configured", b"configured", "family", b"family", "holds", b"holds", "queued", b"queued", "sellable", b"sellable", "sold", b"sold", "spot_sellable", b"spot_sellable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_family", b"_family", "configured", b"configured", "family", b"family", "holds", b"holds", "overridden", b"overridden", "queued", b"queued", "sellable", b"sellable", "sold", b"sold", "spot_sellable", b"spot_sellable", "spot_word", b"spot_word", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__family: _TypeAlias = _typing.Literal["family"]  # noqa: Y015
+    _WhichOneofArgType__family: _TypeAlias = _typing.Literal["_family", b"_family"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__family) -> _WhichOneofReturnType__family | None: ...
+
+Global___StockStatus: _TypeAlias = StockStatus  # noqa: Y015
 
 @_typing.final
 class EngineInfo(_message.Message):
