@@ -10,6 +10,7 @@ import structlog
 
 from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
+from provider.cloud.runtime.docker_engine.block_claims import BlockClaims
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.labels import INSTALLATION
@@ -18,7 +19,7 @@ from provider.cloud.runtime.docker_engine.network import find_network, ipv4_pool
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime, DockerSettings
 from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
-from provider.cloud_blocks import settle, zones_with
+from provider.cloud_blocks import configured_blocks, settle, zones_with
 from provider.cloud_parts import CloudSide
 from provider.kubelet_ports import ZonePort
 from provider.model.ids import ZoneId
@@ -61,7 +62,7 @@ async def _docker(
     config: ProviderConfig, state: Path, client: Docker, journal: Journal, clock: Clock, random: Random
 ) -> CloudSide:
     docker = config.runtime.docker
-    blocks = await blocks_on_engine(config, journal, client, clock)
+    blocks = await blocks_on_engine(config, journal, client, clock, BlockClaims(state))
     networks = ZoneNetworks(
         client,
         Engine(client, config.name, clock),
@@ -101,18 +102,25 @@ async def _docker(
     return CloudSide(backend=backend, ports=ports, run=run, admin=backend)
 
 
-async def blocks_on_engine(config: ProviderConfig, journal: Journal, client: Docker, clock: Clock) -> Blocks:
+async def blocks_on_engine(
+    config: ProviderConfig, journal: Journal, client: Docker, clock: Clock, claims: BlockClaims
+) -> Blocks:
     """Return the blocks once the engine answers; a cluster's network of our own that is there keeps the one it has."""
+    joined = config.runtime.docker.network
     while True:
         try:
-            joined = config.runtime.docker.network
             found = await find_network(client, joined or cluster_network_name(config.name))
             ours = found is not None and (found.get("Labels") or {}).get(INSTALLATION) == config.name
             there = ipv4_pool(found)["Subnet"] if found is not None and ours else ""
             used = await used_blocks(client, config.name)
-            return settle(config, journal, used, own_network=not joined and (found is None or ours), there=there)
+            break
         except RuntimeFault as fault:
             if fault.kind is not FaultKind.UNAVAILABLE:
                 raise
             log.warning("engine.away", error=fault.message, retry_seconds=_ENGINE_RETRY_SECONDS)
             await clock.sleep(_ENGINE_RETRY_SECONDS)
+    own = not joined and (found is None or ours)
+    with claims.choosing() as others:
+        blocks = settle(config, journal, used, own_network=own, there=there, avoid=others)
+        claims.keep([*configured_blocks(config), *blocks.all()])
+    return blocks

@@ -13,9 +13,11 @@ import msgspec
 from provider.cloud.addresses.block_choice import Blocks, settle_blocks
 from provider.cloud.addresses.free_blocks import AddressClashError
 from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.runtime.docker_engine.block_claims import BlockClaims
 from provider.cloud.runtime.docker_engine.naming import cluster_network_name
 from provider.cloud.runtime.docker_engine.network import cluster_network, ensure_network, find_network, ipv4_pool
 from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
+from provider.cloud_blocks import configured_blocks
 from provider.cluster.provider_config import stored_blocks
 from provider.cluster.steps import SetupError
 from provider.cluster.whole_file import write_whole
@@ -43,13 +45,16 @@ async def choose_blocks_for(
     block clashes with something in use, or when there are not enough free ones.
     """
     file = installation.state / "blocks.json"
-    configured = [each.cidr for zone in config.zones for each in zone.v_switches]
+    configured = configured_blocks(config)
     named = {zone.name for zone in config.zones if zone.v_switches}
     kept = {ZoneId(zone): cidr for zone, cidr in stored_blocks(installation).items() if zone not in named}
     before = Blocks(_stored_cluster(file), kept)
     try:
         used = await used_blocks(client, installation.name, cluster)
-        blocks = settle_blocks(zones_without_vswitch(config), configured, used, before, cluster=own)
+        zones, claims = zones_without_vswitch(config), BlockClaims(installation.state)
+        with claims.choosing() as others:
+            blocks = settle_blocks(zones, configured, used, before, cluster=own, avoid=others)
+            claims.keep([*configured, *blocks.all()])
     except AddressClashError as error:
         raise SetupError(
             "the address blocks cannot be used",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -17,6 +18,7 @@ from provider.clock import LoopClock
 from provider.cloud.addresses.free_blocks import AddressClashError
 from provider.cloud.instances.journal import Journal
 from provider.cloud.runtime.base import RuntimeFault
+from provider.cloud.runtime.docker_engine.block_claims import BlockClaims
 from provider.cloud.runtime.docker_engine.labels import encode_cluster_network
 from provider.cloud_side import open_cloud
 from provider.config.schema import DockerConfig, ProviderConfig, RuntimeConfig, VSwitchConfig, ZoneConfig
@@ -76,10 +78,11 @@ class Engine:
     def __init__(self) -> None:
         self.networks = Networks()
 
-    async def blocks(self, state: Path, of: ProviderConfig) -> Blocks:
+    async def blocks(self, state: Path, of: ProviderConfig, claims: Path | None = None) -> Blocks:
         """What a provider with this configuration uses that starts now."""
+        others = BlockClaims(state, claims or state / "claims")
         with Journal(state / "journal.sqlite") as journal:
-            return await blocks_on_engine(of, journal, self, LoopClock())  # type: ignore[arg-type]
+            return await blocks_on_engine(of, journal, self, LoopClock(), others)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -101,6 +104,18 @@ async def test_what_was_chosen_is_chosen_again(engine: Engine, tmp_path: Path) -
     # a lower block that is free now, and a zone that is gone for a while, change nothing
     assert await engine.blocks(tmp_path, config("zone-b")) == first
     assert await engine.blocks(tmp_path, config("zone-b", "zone-a")) == first
+
+
+async def test_two_that_begin_at_once_choose_apart(engine: Engine, tmp_path: Path) -> None:
+    """Neither has made its networks when the other chooses."""
+    claims, one, other = (tmp_path / name for name in ("claims", "one", "other"))
+    first = await engine.blocks(one, config("zone-a"), claims)
+    second = await engine.blocks(other, config("zone-a", "zone-b"), claims)
+    every = [IPv4Network(each) for each in (*first.all(), *second.all())]
+    assert not any(a.overlaps(b) for a, b in combinations(every, 2))
+    assert await engine.blocks(one, config("zone-a"), claims) == first
+    shutil.rmtree(one)
+    assert (await engine.blocks(tmp_path / "third", config("zone-a"), claims)).all() == first.all()
 
 
 async def test_the_clusters_block_stays_while_its_network_is_there_and_after(engine: Engine, tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ class Blocks(Struct, frozen=True, omit_defaults=True):
     cluster: str = ""
     zones: dict[ZoneId, str] = {}
 
+    def all(self) -> tuple[str, ...]:
+        """Return every block."""
+        return tuple(filter(None, (self.cluster, *self.zones.values())))
+
 
 def settle_blocks(
     zones: Sequence[ZoneId],
@@ -37,11 +41,13 @@ def settle_blocks(
     stored: Blocks | None = None,
     *,
     cluster: bool = True,
+    avoid: Iterable[Occupied] = (),
 ) -> Blocks:
     """Return a block for each of `zones` (those without a vSwitch) and, if asked, for the cluster's network.
 
     `configured` are the CIDRs that the configuration names, `used` is what others have (not this installation's own
-    networks). What was chosen before stays, for zones that are gone too: their networks may still be there.
+    networks). `avoid` is what others have chosen and do not use yet: no new block lies there. What was chosen before
+    stays, for zones that are gone too: their networks may still be there.
     AddressClashError, one line each: a configured or an earlier chosen block clashes with something in use, or there
     are not enough free ones.
     """
@@ -51,7 +57,7 @@ def settle_blocks(
     lacking = [zone for zone in zones if zone not in before.zones]
     needs_cluster = cluster and not before.cluster
     kept = [*named, *before.zones.values(), *filter(None, [before.cluster])]
-    chosen = iter(choose_blocks(len(lacking) + needs_cluster, kept, occupied))
+    chosen = iter(choose_blocks(len(lacking) + needs_cluster, kept, [*occupied, *avoid]))
     own = next(chosen) if needs_cluster else before.cluster
     return Blocks(own, before.zones | dict(zip(lacking, chosen, strict=True)))
 
