@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provider.cloud.runtime.docker_engine.block_claims import BlockClaims
 from provider.cluster.build_cache import cache_root, exclusive
 from provider.cluster.engine_removal import remove_from_engine
 from provider.cluster.installation import Record
@@ -68,6 +69,7 @@ async def dismantle(installation: Installation, steps: Steps, *, forget_cluster:
     with steps.step(f"remove {installation.state}"):
         installation.local.remove_files()
         installation.remove_files()
+        BlockClaims(installation.state).give_up()
 
 
 async def _attempt(steps: Steps, title: str, act: Callable[[], Awaitable[None]]) -> list[SetupError]:

@@ -65,6 +65,10 @@ class BlockClaims:
         if self._directory.is_dir() and os.access(self._directory, os.W_OK):
             self._own.write_bytes(msgspec.json.encode(_Claim(self._state, tuple(blocks))))
 
+    def give_up(self) -> None:
+        """Claim nothing any more: the installation is taken down."""
+        self._own.unlink(missing_ok=True)
+
     def _others(self) -> tuple[Occupied, ...]:
         found: list[tuple[str, str]] = []
         for path in self._directory.glob("*.json"):

@@ -29,6 +29,11 @@ def test_a_claim_holds_while_its_installation_is_there(tmp_path: Path) -> None:
     with one.choosing():
         one.keep(["10.0.8.0/22"])
     assert others(other) == [f"10.0.8.0/22 the installation in {states[0]}"]
+    one.give_up()
+    one.give_up()
+    assert others(other) == []
+    with one.choosing():
+        one.keep(["10.0.8.0/22"])
     states[0].rmdir()
     assert others(other) == []
     assert list((tmp_path / "claims").glob("*.json")) == []
