@@ -96,6 +96,7 @@ class KeyConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True,
     pattern: str = ""
     allowed: str = ""
     written: bool = False
+    writes: str = ""
 
 
 class ProfileConfig(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

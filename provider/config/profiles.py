@@ -18,6 +18,7 @@ from provider.model.profile import (
     FEATURES,
     MEANINGS,
     REFUSALS,
+    WRITINGS,
     FamilyPrice,
     InstanceTypes,
     KnownKey,
@@ -200,6 +201,8 @@ class _Reader:
     def _key(self, config: KeyConfig, path: str) -> KnownKey:
         if config.means and config.means not in MEANINGS:
             self._note(f"{path}.means: {config.means!r} is not known (known: {', '.join(sorted(MEANINGS))})")
+        if config.writes and config.writes not in WRITINGS:
+            self._note(f"{path}.writes: {config.writes!r} is not known (known: {', '.join(sorted(WRITINGS))})")
         if config.pattern:
             try:
                 re.compile(config.pattern)
@@ -215,6 +218,7 @@ class _Reader:
             pattern=config.pattern,
             allowed=config.allowed,
             written=config.written,
+            writes=config.writes,
         )
 
     def _cpu(self, text: str, path: str) -> int:

@@ -159,7 +159,9 @@ class KnownKey(Struct, frozen=True, kw_only=True):
     pattern: str = ""
     allowed: str = ""
     written: bool = False
-    """the cloud writes it, the user does not."""
+    """the cloud's alone: what a user gives there is no wish."""
+    writes: str = ""
+    """one of `WRITINGS`: what is written there once the instance has its place; empty: nothing."""
 
 
 MEANINGS = frozenset(
@@ -177,6 +179,9 @@ MEANINGS = frozenset(
     }
 )
 """What keys may mean; see docs/guides/profiles.md."""
+
+WRITINGS = frozenset({"instanceId", "spec", "podSpec", "zone", "vSwitch", "provisioned"})
+"""What can be written back to a pod: the instance's ID, its size in three clouds' ways, where it is."""
 
 FEATURES = frozenset(
     {

@@ -31,6 +31,7 @@ from provider.pods.status_writer import StatusWriter, Write
 from provider.pods.timetable import Timetable
 from provider.pods.worker import Workers
 from provider.translate.sizing import pod_requests
+from provider.translate.written_back import written_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -297,7 +298,17 @@ class PodController:
             return
         record.draft, record.sent = status, True
         meta = record.raw["metadata"]
-        self._writer.submit(Write(record.uid, meta["namespace"], meta["name"], status, urgent))
+        self._writer.submit(
+            Write(record.uid, meta["namespace"], meta["name"], status, urgent, self._written_back(record))
+        )
+
+    def _written_back(self, record: PodRecord) -> dict[str, str]:
+        if record.pod is None or record.instance is None:
+            return {}
+        try:
+            return written_back(record.pod, record.instance, self._node.placement.profile)
+        except Rejection:
+            return {}  # it was taken under another profile
 
     def _written(self, write: Write, answer: Json | KubeError) -> None:
         record = self._records.get(PodUid(write.uid))

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from provider.kube.client import KubeApi, KubeError
 from provider.pods.status_patch import status_patch
@@ -29,13 +30,17 @@ SETTLE_SECONDS = 0.5
 
 
 class Write(Struct, frozen=True):
-    """A status to write: of which pod, and whether it goes before the others."""
+    """A status to write: of which pod, and whether it goes before the others.
+
+    `annotations` go along with it; what they say already is not sent.
+    """
 
     uid: str
     namespace: str
     name: str
     status: Json
     urgent: bool
+    annotations: dict[str, str] = {}
 
 
 class StatusWriter:
@@ -69,7 +74,7 @@ class StatusWriter:
         """Write this status of the pod instead of any that has not been sent yet."""
         before = self._pending.get(write.uid)
         urgent = write.urgent or (before is not None and before.urgent)
-        self._pending[write.uid] = Write(write.uid, write.namespace, write.name, write.status, urgent)
+        self._pending[write.uid] = replace(write, urgent=urgent)
         if write.uid not in self._in_flight:
             self._queue(write.uid)
 
@@ -126,13 +131,17 @@ class StatusWriter:
         if pod is None:
             return
         patch = status_patch(pod.get("status") or {}, write.status)
-        if patch is None:
+        held = pod["metadata"].get("annotations") or {}
+        news = {key: value for key, value in write.annotations.items() if held.get(key) != value}
+        if patch is None and not news:
             self._done(write, pod)
             return
+        # A node may change annotations through the status, not labels (plugin/pkg/admission/noderestriction).
+        metadata = {"uid": write.uid, **({"annotations": news} if news else {})}
         path = f"/api/v1/namespaces/{write.namespace}/pods/{write.name}/status"
         try:
             answer: Json | KubeError = await self._api.patch(
-                path, {"metadata": {"uid": write.uid}, "status": patch}, "strategic"
+                path, {"metadata": metadata, "status": patch or {}}, "strategic"
             )
         except KubeError as error:
             answer = error

@@ -146,6 +146,8 @@ class FakeCloud:
             zone=request.zone,
             name=request.name,
             namespace=request.namespace,
+            cpu=request.cpu,
+            memory=request.memory,
             created_at=self._clock.now(),
             active_deadline=request.active_deadline,
             containers=tuple(ContainerStatus(name=one.name, kind=one.kind) for one in request.containers),

@@ -192,6 +192,10 @@ class FakeKubeApi:
         if version is not None and version != item["metadata"]["resourceVersion"]:
             raise KubeError(409, "Conflict", "the object has been modified; please apply your changes to the latest")
         change = {"status": body.get("status", {})} if place.sub == "status" else body
+        if (
+            place.sub == "status" and place.plural == "pods"
+        ):  # pkg/registry/core/pod/strategy.go: metadata but its owners
+            change["metadata"] = {k: v for k, v in body.get("metadata", {}).items() if k == "annotations"}
         if place.sub != "status":
             change = {key: value for key, value in change.items() if key != "status"}
         merged = _merge(item, change, strategic=kind == "strategic")

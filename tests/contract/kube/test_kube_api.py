@@ -94,6 +94,20 @@ async def test_a_list_is_narrowed_by_fields(world: World) -> None:
     assert [one["metadata"]["name"] for one in ours] == ["a", "b"]
 
 
+async def test_annotations_may_go_along_with_a_status(world: World) -> None:
+    made = await world.pod(annotations={"mine": "1", "old": "2"})
+    body = {
+        "metadata": {"uid": made["metadata"]["uid"], "annotations": {"eci": "x", "old": "3"}},
+        "status": {"phase": "Running"},
+    }
+    answer = await world.api.patch(f"{world.pods}/p/status", body, "strategic")
+    assert answer["metadata"]["annotations"] == {"mine": "1", "old": "3", "eci": "x"}
+    assert answer["status"]["phase"] == "Running"
+    alone = {"metadata": {"annotations": {"late": "y"}}, "status": {}}
+    answer = await world.api.patch(f"{world.pods}/p/status", alone, "strategic")
+    assert (answer["metadata"]["annotations"]["late"], answer["status"]["phase"]) == ("y", "Running")
+
+
 async def test_a_status_patch_merges_what_kubernetes_merges(world: World) -> None:
     uid = (await world.pod())["metadata"]["uid"]
 

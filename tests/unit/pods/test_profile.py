@@ -108,3 +108,29 @@ async def test_the_surplus_of_acs_goes_to_the_first_container(world: World) -> N
     assert (first.cpu_request, first.cpu_limit) == (900, 900)
     assert (first.memory_request, first.memory_limit) == (2 * GIB, 2 * GIB)
     assert (init.cpu_request, second.cpu_request, second.cpu_limit) == (0, 600, None)
+
+
+async def test_what_was_made_of_the_pod_is_written_to_it_along_with_its_status(world: World) -> None:
+    uid = await world.pod(metadata={"annotations": {f"{ECI}vswitch": "mine"}}, spec=boxes("3", "6Gi"))
+    await world.settle()
+    world.cloud.run(uid)
+    await world.settle()
+    annotations = (await world.get())["metadata"]["annotations"]
+    assert annotations[f"{ECI}instance-spec"] == "4.0-6.0Gi"
+    assert annotations[f"{ECI}instance-zone"] == "zone-a"
+    assert annotations[f"{ECI}vswitch"] == "mine"
+    assert all(change.startswith("patch") for change in world.changes())
+    told = [one for one in world.api.writes() if "annotations" in ((one.body or {}).get("metadata") or {})]
+    assert [one.path.rpartition("/")[2] for one in told if one.verb == "patch"] == ["status"]
+
+
+async def test_plain_writes_no_annotations(world: World) -> None:
+    world.profile = load_profile("plain")
+    await world.kill()
+    await world.start()
+    uid = await world.pod()
+    await world.settle()
+    world.cloud.run(uid)
+    await world.settle()
+    assert (await world.status())["phase"] == "Running"
+    assert not (await world.get())["metadata"].get("annotations")
