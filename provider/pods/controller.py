@@ -89,12 +89,12 @@ class PodController:
             self._executor.facts,
             api,
             backend,
-            lambda pod, reason, message: self.recorder.record(reference(pod), reason, message, warning=True),
+            self._warn,
             clock=clock,
             random=random,
         )
         self._pull_secrets = PullSecrets(
-            lambda uid: self._records.get(PodUid(uid)), api, backend, clock=clock, random=random
+            lambda uid: self._records.get(PodUid(uid)), api, backend, self._warn, clock=clock, random=random
         )
         self._writer = StatusWriter(api, self._held, self._written, clock=clock)
         self._workers = Workers(self._work, self._crashed)
@@ -182,6 +182,9 @@ class PodController:
             return
         involved = reference(record.raw, _field_path(record.raw, notice.container))
         self.recorder.record(involved, notice.reason, notice.message, warning=notice.warning)
+
+    def _warn(self, pod: Json, reason: str, message: str) -> None:
+        self.recorder.record(reference(pod), reason, message, warning=True)
 
     def _tell_of_changes(self, old: Json, new: Json) -> None:
         """Say that a running pod's changed spec is not followed; a deletion raises the generation too."""

@@ -12,10 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from provider.kube.client import KubeError
 from provider.kube.events import reference
 from provider.model.errors import CloudCode, CloudError, Rejection
 from provider.model.ids import PodUid
+from provider.model.timestamps import seconds_of
 from provider.pods.actions import (
     ConfirmAbsent,
     CreateInstance,
@@ -27,7 +30,6 @@ from provider.pods.actions import (
 )
 from provider.pods.capacity import Occupancy, Sizes
 from provider.pods.node_affinity import MISMATCH, selects
-from provider.pods.pull_secrets import MISSING, missing
 from provider.pods.reconcile import Refusal, Waiting
 from provider.pods.references import fetch, names_of
 from provider.translate import host_daemons
@@ -64,6 +66,8 @@ UNAVAILABLE_RETRY_SECONDS = 5.0
 NOT_FOUND = 404
 CONFLICT = 409
 REJECTED = "Pod was rejected: "
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 SANDBOX = "FailedCreatePodSandBox"
 _CONTAINER = re.compile(r"spec\.(containers|initContainers)\[(\d+)\]")
 
@@ -229,9 +233,6 @@ class Executor:
             self._event(raw, reason, message, warning=True)
         for told in size_plan(pod, placement.profile).told:
             self._event(raw, told.reason, told.message, warning=True)
-        absent = missing(pod, fetched.references)
-        if absent:
-            self._event(raw, MISSING, absent, warning=True)
         self._created(record, pod, fetched)
 
     def _accepted(self, record: PodRecord, instance: Instance) -> None:
@@ -262,16 +263,18 @@ class Executor:
             refuse = self._set_aside if host_daemons.daemon_set_of(raw) else self._refuse
             refuse(record, raw, rejection.reason, rejection.message)
             return
+        if self._out_of_time(record, raw):
+            return
         place = _CONTAINER.match(rejection.field)
         if place is None:
             self._event(raw, rejection.reason, rejection.message, warning=True)
-            self._wait(record, "")
+            self._wait_for_own(record)
             return
         group, index = place[1], int(place[2])
         name = raw["spec"][group][index]["name"]
         field = f"spec.{group}{{{name}}}"
         self._event(raw, "Failed", f"Error: {rejection.message}", field, warning=True)
-        self._wait(record, "", containers=((name, rejection.waiting, rejection.message),))
+        self._wait_for_own(record, ((name, rejection.waiting, rejection.message),))
 
     def _refuse(self, record: PodRecord, raw: Json, reason: str, message: str) -> None:
         self.occupancy.release(record.uid)
@@ -294,6 +297,32 @@ class Executor:
         record.failures += 1
         delay = seconds or self.retry_seconds(record.failures)
         record.waiting = Waiting(retry_at=self._clock.now() + delay, message=message, containers=containers)
+
+    def _wait_for_own(self, record: PodRecord, containers: tuple[tuple[str, str, str], ...] = ()) -> None:
+        """Wait for what the pod refers to; its time runs meanwhile."""
+        since = self._since(record)
+        self._wait(record, "", containers=containers)
+        waiting, deadline = record.waiting, None if record.pod is None else record.pod.spec.active_deadline_seconds
+        if waiting is not None:
+            latest = waiting.retry_at if deadline is None else min(waiting.retry_at, since + deadline)
+            record.waiting = replace(waiting, since=since, retry_at=latest)
+
+    def _since(self, record: PodRecord) -> float:
+        if record.waiting is not None and record.waiting.since is not None:
+            return record.waiting.since
+        told = None if record.pod is None else record.pod.status.start_time
+        return self._clock.now() if told is None else seconds_of(told)
+
+    def _out_of_time(self, record: PodRecord, raw: Json) -> bool:
+        """Fail a pod whose activeDeadlineSeconds have passed while it waited (active_deadline.go)."""
+        deadline = None if record.pod is None else record.pod.spec.active_deadline_seconds
+        now = self._clock.now()
+        if deadline is None or now < self._since(record) + deadline:
+            return False
+        self.occupancy.release(record.uid)
+        self._event(raw, DEADLINE_EXCEEDED, DEADLINE_MESSAGE)
+        record.refusal = Refusal(DEADLINE_EXCEEDED, DEADLINE_MESSAGE, now, taken=True)
+        return True
 
     def _event(self, raw: Json, reason: str, message: str, field: str = "", *, warning: bool = False) -> None:
         self._recorder.record(reference(raw, field), reason, message, warning=warning)

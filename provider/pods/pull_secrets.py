@@ -2,7 +2,8 @@
 
 Only a pod that waits with ErrImagePull or ImagePullBackOff is followed, until it does so no longer. Its secrets are
 watched; whatever they say goes to the cloud (ElasticBackend.update_credentials), which takes it at its next try. A
-secret that is not there is told once (kubelet.go FailedToRetrieveImagePullSecret).
+secret that is not there is told then, once: as long as no pull fails it is not missed (kubelet.go SyncPod,
+FailedToRetrieveImagePullSecret).
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ class PullSecrets:
         record: Callable[[str], PodRecord | None],
         api: KubeApi,
         backend: ElasticBackend,
+        tell: Callable[[Json, str, str], None],
         *,
         clock: Clock,
         random: Random,
     ) -> None:
-        """`record` finds a pod by UID."""
+        """`record` finds a pod by UID; `tell` makes a warning of a pod, a reason and a message."""
         self._record = record
         self._backend = backend
+        self._tell = tell
+        self._missed: dict[str, str] = {}
         self._clock = clock
         self._following: set[str] = set()
         self._watches = ObjectWatches(api, self._changed, clock=clock, random=random)
@@ -75,6 +79,7 @@ class PullSecrets:
         """Follow a pod no longer."""
         if uid in self._following:
             self._following.discard(uid)
+            self._missed.pop(uid, None)
             self._retry.cancel(uid)
             self._watches.drop(uid)
 
@@ -101,13 +106,20 @@ class PullSecrets:
         if not keys or any(self._watches.version(key) is None for key in keys):
             return False  # `_changed` comes once they are known
         found = {key.name: self._data(key) for key in keys if self._watches.version(key) != ABSENT}
-        logins = credentials(pod.spec, References(secrets=found))
+        references = References(secrets=found)
+        self._tell_missing(uid, record, missing(pod, references))
+        logins = credentials(pod.spec, references)
         try:
             await self._backend.update_credentials(PodUid(uid), logins)
         except CloudError as error:
             log.warning("pull_secrets.not_updated", uid=uid, error=str(error), retry_seconds=RETRY_SECONDS)
             self._retry.set(uid, self._clock.now() + RETRY_SECONDS)
         return False
+
+    def _tell_missing(self, uid: str, record: PodRecord | None, text: str) -> None:
+        if text and self._missed.get(uid) != text and record is not None and record.raw is not None:
+            self._tell(record.raw, MISSING, text)
+        self._missed[uid] = text
 
     def _data(self, key: ObjectKey) -> dict[str, bytes]:
         content = self._watches.content(key) or {}

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from provider.model.ids import ZoneId
 from provider.model.instance import TERMINAL, Instance
@@ -34,7 +35,7 @@ from provider.pods.actions import (
     TryAgain,
     WriteStatus,
 )
-from provider.pods.status import ENDED, has_begun, not_begun, pod_status, refused, remembered
+from provider.pods.status import ENDED, has_begun, not_begun, out_of_time, pod_status, refused, remembered
 from provider.pods.status_patch import ready, status_patch
 
 Json = dict[str, Any]
@@ -52,22 +53,27 @@ LOST_MESSAGE = (
 class Refusal(Struct, frozen=True):
     """A pod that will never run: status.reason and status.message, and since when (seconds since the epoch).
 
-    `pending`: it stays Pending, and each container waits for this reason.
+    `pending`: it stays Pending, and each container waits for this reason. `taken`: it was no refusal, the pod's time
+    ran out before it could begin; its containers are told as lost, as the kubelet tells them (TerminatePod).
     """
 
     reason: str
     message: str
     at: float
     pending: bool = False
+    taken: bool = False
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
     """A creation that could not be made yet, and when to try again (seconds since the epoch).
 
     `containers` are (name, waiting reason, message) of those that it is about; `message` is what all others say.
+    `since`: since when what the pod itself refers to is missing. The kubelet has started such a pod, and its
+    activeDeadlineSeconds run; None where it waits for the cloud or the API server.
     """
 
     retry_at: float
+    since: float | None = None
     message: str = ""
     containers: tuple[tuple[str, str, str], ...] = ()
 
@@ -170,7 +176,7 @@ def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[P
     if waiting is None:
         return [*_write(pod, not_begun(pod, zone), desired, observed, now), CreateInstance()]
     told = {name: (reason, message) for name, reason, message in waiting.containers}
-    shown = not_begun(pod, zone, waiting=told, message=waiting.message)
+    shown = replace(not_begun(pod, zone, waiting=told, message=waiting.message), placed_at=waiting.since)
     following: PodAction = CreateInstance() if now >= waiting.retry_at else TryAgain(waiting.retry_at)
     return [*_write(pod, shown, desired, observed, now), following]
 
@@ -184,6 +190,8 @@ def _deadline(pod: Pod, instance: Instance) -> list[PodAction]:
 
 
 def _of_refusal(pod: Pod, zone: ZoneId, refusal: Refusal) -> Instance:
+    if refusal.taken:
+        return out_of_time(pod, zone, refusal.reason, refusal.message)
     if not refusal.pending:
         return refused(pod, zone, refusal.reason, refusal.message, refusal.at)
     why = (refusal.reason, refusal.message)

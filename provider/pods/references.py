@@ -101,7 +101,8 @@ async def fetch(
         try:
             return await request
         except KubeError as error:
-            if error.code != NOT_FOUND:
+            # The API server that is asked for a token may not have heard yet of a pod that was bound a moment ago.
+            if error.code != NOT_FOUND or error.message.startswith(('pod "', 'pods "')):
                 failures.append(KubeError(error.code, error.reason, f"{what}: {error.message}", error.retry_after))
             return error
 

@@ -158,6 +158,11 @@ def has_begun(status: PodStatus) -> bool:
     )
 
 
+def out_of_time(pod: Pod, zone: ZoneId, reason: str, message: str) -> Instance:
+    """Return the stand-in of a pod that ended before it could begin: Failed, its containers nowhere to be found."""
+    return replace(_stand_in(pod, zone, {}), phase=InstancePhase.FAILED, released=True, reason=reason, message=message)
+
+
 def _stand_in(pod: Pod, zone: ZoneId, states: Mapping[str, ContainerState]) -> Instance:
     return Instance(
         uid=PodUid(pod.metadata.uid),

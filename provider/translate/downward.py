@@ -46,9 +46,16 @@ def field_value(pod: Pod, references: References, path: str, where: str) -> str:
 def resource_value(
     pod: Pod, references: References, selector: ResourceSelector, own: Container | None, where: str
 ) -> str:
-    """Return requests.X or limits.X divided by the divisor, rounded up; no limit is the node's allocatable."""
+    """Return requests.X or limits.X divided by the divisor, rounded up; no limit is the node's allocatable.
+
+    Raises Rejection, not terminal where the container that is named does not exist.
+    """
     containers = [*(pod.spec.init_containers or ()), *pod.spec.containers]
-    container = next((one for one in containers if one.name == selector.container_name), own)
+    container = next((one for one in containers if one.name == selector.container_name), None)
+    if container is None and selector.container_name:
+        text, waiting = f"container {selector.container_name} not found", "CreateContainerConfigError"
+        raise Rejection(waiting, text, field=where, terminal=False, waiting=waiting)
+    container = container or own
     kind, _, name = selector.resource.partition(".")
     allocatable = {
         "cpu": references.cpu,

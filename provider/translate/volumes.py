@@ -135,7 +135,12 @@ class _Fill:
             if item.field_ref is not None and item.field_ref.field_path not in ADDRESS_PATHS:
                 text = field_value(self._pod, self._references, item.field_ref.field_path, where)
             elif item.resource_field_ref is not None:
-                text = resource_value(self._pod, self._references, item.resource_field_ref, None, where)
+                try:
+                    text = resource_value(self._pod, self._references, item.resource_field_ref, None, where)
+                except Rejection as rejection:
+                    if rejection.terminal:
+                        raise
+                    raise self._waits(rejection.message) from rejection
             else:
                 raise Rejection("UnsupportedPodSpec", f"{where} is not supported by this node", field=where)
             files.append(FileEntry(item.path, text.encode(), mode if item.mode is None else item.mode))

@@ -1,7 +1,8 @@
 """`python -m tests.compatibility`: compares statuses and writes docs/compatibility.md, with date and commit.
 
 It brings up a cluster of its own with one virtual and one stock node, and takes it down again. `--only` runs some of
-the cases, and prints instead of writing.
+the cases, and prints instead of writing. `--mutations` runs the mutated pods instead: it writes the document's part about
+them, and the stock node's verdicts, to which an end-to-end test holds virtual nodes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.compatibility.cases import CASES
-from tests.compatibility.lab import compared, versions
+from tests.compatibility.lab import campaign, compared, versions
+from tests.compatibility.mutation_report import VERDICTS, joined, mutation_part, section
+from tests.compatibility.mutations import MUTATIONS
 from tests.compatibility.report import document
 from tests.support.installation import installed
 from tests.support.names import own_name
@@ -28,7 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.compatibility", description=__doc__)
     parser.add_argument("--only", default="", help="a pattern of cases' names")
     parser.add_argument("--raw", type=Path, help="a file for the pods themselves, as JSON")
+    parser.add_argument("--mutations", action="store_true", help="run the mutated pods instead")
     given = parser.parse_args()
+    if given.mutations:
+        _mutations(given.only, given.raw)
+        return
     chosen = [case for case in CASES if re.search(given.only, case.name)]
     with installed(own_name("compat"), argo=False, stock=True) as lab:
         results = asyncio.run(compared(lab, chosen))
@@ -41,8 +48,23 @@ def main() -> None:
     if given.only:
         print(text)
     else:
-        TARGET.write_text(text)
+        TARGET.write_text(joined(text, mutation_part(TARGET.read_text())))
         print(f"{TARGET}: {len(results)} pods")
+
+
+def _mutations(only: str, raw: Path | None) -> None:
+    chosen = [each for each in MUTATIONS if re.search(only, each.name)]
+    with installed(own_name("compat"), argo=False, stock=True) as lab:
+        stock, virtual = asyncio.run(campaign(lab, chosen))
+    if raw is not None:
+        raw.write_text(json.dumps({"stock": stock, "virtual": virtual}, indent=1))
+    part = section(chosen, stock, virtual, f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}")
+    if only:
+        print(part)
+        return
+    TARGET.write_text(joined(TARGET.read_text(), part))
+    VERDICTS.write_text(json.dumps(stock, indent=1, sort_keys=True) + "\n")
+    print(f"{TARGET}: {len(chosen)} mutations")
 
 
 def _commit() -> str:

@@ -52,24 +52,28 @@ def differences(stock: Json, virtual: Json) -> list[Difference]:
 
 def fields(pod: Json) -> dict[str, str]:
     """Return every field of a pod's status as path -> comparable text."""
-    node, namespace = pod["spec"].get("nodeName", ""), pod["metadata"]["namespace"]
 
     def text(path: str, value: object) -> str:
         name = path.rpartition(".")[2]
-        if isinstance(value, str):
-            if _TIMES.search(name) or _BARE_TIME.match(value):
-                return value if value == EPOCH else "<time>"
-            if name in {"containerID", "imageID"}:
-                return "<id>" if value else ""
-            for pattern, word in _REPLACED:
-                value = pattern.sub(word, value)
-            for own, word in ((namespace, "<namespace>"), (node, "<node>")):
-                value = re.sub(rf"(?<![a-z0-9-]){re.escape(own)}(?![a-z0-9-])", word, value) if own else value
-            return _HUB.sub("", value)
-        return str(value)
+        if not isinstance(value, str):
+            return str(value)
+        if _TIMES.search(name) or _BARE_TIME.match(value):
+            return value if value == EPOCH else "<time>"
+        if name in {"containerID", "imageID"}:
+            return "<id>" if value else ""
+        return plain(pod, value)
 
     found = {path: text(path, value) for path, value in _leaves("", pod.get("status") or {})}
     return {path: value for path, value in found.items() if (path, value) not in _SAYS_NOTHING}
+
+
+def plain(pod: Json, text: str) -> str:
+    """Return a text about a pod without what must differ: addresses, IDs, its UID, namespace and node."""
+    for pattern, word in _REPLACED:
+        text = pattern.sub(word, text)
+    for own, word in ((pod["metadata"]["namespace"], "<namespace>"), (pod["spec"].get("nodeName", ""), "<node>")):
+        text = re.sub(rf"(?<![a-z0-9-]){re.escape(own)}(?![a-z0-9-])", word, text) if own else text
+    return _HUB.sub("", text)
 
 
 def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:

@@ -103,7 +103,7 @@ async def _take(api: KubeApi, case: Case, node: str, namespace: str, toleration:
     except TimeoutError:
         in_time = False
     if case.deletes:
-        return await _last(api, pods, case.name), in_time
+        return await last_of(api, pods, case.name), in_time
     taken = await (_settled(api, path) if case.settles else api.get(path))
     await api.delete(path, grace_seconds=0)
     return taken, in_time
@@ -120,7 +120,7 @@ async def _settled(api: KubeApi, path: str) -> Json:
     return seen
 
 
-async def _last(api: KubeApi, pods: str, name: str) -> Json:
+async def last_of(api: KubeApi, pods: str, name: str) -> Json:
     """Delete the pod; return what the API server had of it when it went."""
     query = {"fieldSelector": f"metadata.name={name}"}
     listed = await api.list(pods, query)

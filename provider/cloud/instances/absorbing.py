@@ -27,7 +27,7 @@ from provider.cloud.instances.events import (
 from provider.cloud.instances.eviction import EVICTED
 from provider.cloud.instances.eviction import GRACE as EVICTION_GRACE
 from provider.cloud.instances.instructions import Instruction, RunHook, Tell
-from provider.cloud.instances.state import ENGINE_AWAY, IMAGE_PULL, UNAVAILABLE, InstanceState
+from provider.cloud.instances.state import CONFIG_ERROR, ENGINE_AWAY, IMAGE_PULL, UNAVAILABLE, InstanceState
 from provider.cloud.instances.stopping import begin_stop
 from provider.cloud.instances.wording import (
     CREATED,
@@ -153,7 +153,11 @@ def _faulted(state: InstanceState, event: Faulted, now: float, out: list[Instruc
         one.finish(ended, restart=not state.ending)
     else:
         one.fault(event.reason, event.message, now, pull=event.stage is Stage.IMAGE and event.reason == IMAGE_PULL)
-    out.append(tell_error(one.name, event.reason if event.stage is Stage.IMAGE else event.message))
+    out.append(
+        tell_error(
+            one.name, event.reason if event.stage is Stage.IMAGE and event.reason != CONFIG_ERROR else event.message
+        )
+    )
     if one.crash_looping:
         out.append(tell_crash_backoff(one.name, state.pod))
 

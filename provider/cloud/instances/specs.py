@@ -144,7 +144,12 @@ def _mount(mount: VolumeMount, env: Mapping[str, str]) -> VolumeMount:
     lacking = missing(mount.sub_path, env)
     if lacking:
         raise RuntimeFault(FaultKind.CONFIG, f"missing value for {', '.join(lacking)}")
-    return msgspec.structs.replace(mount, sub_path=expand(mount.sub_path, env), expand=False)
+    path = expand(mount.sub_path, env)
+    if path.startswith("/"):  # what a subPath says itself, the API server has looked at (kubelet_pods.go makeMounts)
+        raise RuntimeFault(FaultKind.CONFIG, f"error SubPath `{path}` must not be an absolute path")
+    if ".." in path.split("/"):
+        raise RuntimeFault(FaultKind.CONFIG, f"unable to provision SubPath `{path}`: must not contain '..'")
+    return msgspec.structs.replace(mount, sub_path=path, expand=False)
 
 
 def root_refusal(request: InstanceRequest, container: ContainerSpec, image_user: str) -> str:

@@ -15,6 +15,7 @@ UNAVAILABLE = "Unavailable"
 """The runtime's word for an engine that is away (FaultKind.UNAVAILABLE)."""
 ENGINE_AWAY = "EngineUnavailable"
 """The instance's reason meanwhile."""
+CONFIG_ERROR = "CreateContainerConfigError"
 IMAGE_PULL = "ErrImagePull"
 
 

@@ -139,6 +139,28 @@ async def test_a_program_that_cannot_start(
     assert await runtime.start_container(run_spec(*command)) == only, "it is not tried a second time"
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "text"),
+    [
+        (("",), {}, "No command specified"),
+        (("true",), {"working_dir": "/bin/busybox"}, "is not a directory"),
+        (("true",), {"working_dir": "relative"}, "needs to be an absolute path"),
+    ],
+)
+async def test_what_docker_refuses_to_create_could_not_have_started(
+    runtime: DockerRuntime,
+    sandbox_spec: Sandboxes,
+    run_spec: Specs,
+    command: tuple[str, ...],
+    given: dict[str, Any],
+    text: str,
+) -> None:
+    await runtime.create_sandbox(sandbox_spec())
+    with pytest.raises(RuntimeFault, match=text) as caught:
+        await runtime.start_container(run_spec(*command, **given))
+    assert caught.value.kind is FaultKind.START
+
+
 async def test_an_image_that_is_gone(runtime: DockerRuntime, sandbox_spec: Sandboxes, run_spec: Specs) -> None:
     await runtime.create_sandbox(sandbox_spec())
     spec = run_spec("true")

@@ -425,6 +425,28 @@ async def test_a_missing_config_map_of_a_variable_is_waited_for(world: World) ->
     assert len(world.cloud.requests) == 1
 
 
+async def test_the_deadline_runs_while_a_pod_waits_for_what_it_refers_to(world: World) -> None:
+    source = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "never", "key": "k"}}}
+    containers = [{"name": "c", "image": "i", "env": [source]}]
+    await world.pod(spec={"containers": containers, "activeDeadlineSeconds": 5})
+    await world.settle(3)
+    waiting = await world.status()
+    assert waiting["phase"] == "Pending"
+    assert "startTime" in waiting
+    await world.settle(3)
+    status = await world.status()
+    assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
+    assert status["message"] == "Pod was active on the node longer than the specified deadline"
+    assert status["startTime"] == waiting["startTime"]
+    (one,) = status["containerStatuses"]
+    assert (one["state"]["terminated"]["reason"], one["state"]["terminated"]["exitCode"]) == (
+        "ContainerStatusUnknown",
+        137,
+    )
+    assert world.reasons().count("DeadlineExceeded") == 1
+    assert world.cloud.requests == []
+
+
 async def test_a_missing_volume_source_is_waited_for(world: World) -> None:
     await world.pod(spec={"volumes": [{"name": "v", "secret": {"secretName": "later"}}]})
     await world.settle(3)

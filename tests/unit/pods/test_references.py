@@ -131,6 +131,9 @@ async def test_a_missing_account_is_told_and_other_failures_raise() -> None:
     fetched = await fetch(one, names_of(one), api, References(), Random(1))
     assert fetched.references.token_errors == {("", 3607): 'serviceaccounts "robot" not found'}
     assert fetched.refresh_at is None
+    api.fail("create", "/token", KubeError(404, "NotFound", 'pod "p" not found'))  # bound a moment ago
+    with pytest.raises(KubeError, match="token of serviceaccount robot: pod"):
+        await fetch(one, names_of(one), api, References(), Random(1))
     api.fail("create", "/token", KubeError(403, "Forbidden", "no relationship found"))
     with pytest.raises(KubeError, match="token of serviceaccount robot: no relationship found"):
         await fetch(one, names_of(one), api, References(), Random(1))

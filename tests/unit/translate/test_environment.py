@@ -60,6 +60,12 @@ def test_each_source(container: dict[str, Any], expected: EnvVar) -> None:
     assert variables(container) == (expected,)
 
 
+def test_resources_of_a_container_that_does_not_exist() -> None:
+    with pytest.raises(Rejection, match="container nobody not found") as refused:
+        variables(source(resourceFieldRef={"containerName": "nobody", "resource": "limits.cpu"}))
+    assert (refused.value.terminal, refused.value.waiting) == (False, "CreateContainerConfigError")
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -76,6 +76,14 @@ def test_files(source: dict[str, Any], files: list[FileEntry]) -> None:
             {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "x"}}]}},
             "failed to fetch token",
         ),
+        (
+            {
+                "downwardAPI": {
+                    "items": [{"path": "x", "resourceFieldRef": {"containerName": "no", "resource": "limits.cpu"}}]
+                }
+            },
+            "container no not found",
+        ),
     ],
 )
 def test_what_is_missing_waits(source: dict[str, Any], text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from provider.cloud.runtime.base import FaultKind, RuntimeFault
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import RunSpec, SeenContainer
     from provider.cloud.runtime.docker_engine.attempt_mounts import AttemptMounts
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
-    from provider.cloud.runtime.docker_engine.engine import Engine
+    from provider.cloud.runtime.docker_engine.engine import Engine, Made
     from provider.cloud.runtime.docker_engine.half_started import HalfStarted
     from provider.cloud.runtime.docker_engine.images import Images
     from provider.cloud.runtime.docker_engine.instance_store import InstanceStore
     from provider.cloud.runtime.docker_engine.sightings import Sightings
     from provider.model.ids import PodUid
+
+
+_NEVER_STARTS = re.compile(
+    r"^(No command specified|Cannot mkdir: .* is not a directory|the working directory .* is invalid"
+    r"|Minimum memory limit allowed is )"
+)
+"""Refusals of a creation that say of the container's own wish what containerd and runc say when they start it."""
 
 
 class Attempts:
@@ -78,7 +86,7 @@ class Attempts:
                 fs_group=None if instance is None else instance.fs_group,
                 share_processes=instance is not None and instance.share_processes,
             )
-            made = await self._engine.make(name, config)
+            made = await self._make(name, config)
             if made.inspected is not None:
                 if _was_started(made.inspected):
                     return await self._sightings.take(made.inspected, _labels(spec))
@@ -91,6 +99,15 @@ class Attempts:
         if inspected is None:
             raise RuntimeFault(FaultKind.CREATE, f"container {spec.container.name} was removed while it started")
         return await self._sightings.take(inspected, _labels(spec))
+
+    async def _make(self, name: str, config: dict[str, Any]) -> Made:
+        """Create the container; what Docker sees now and other runtimes at the start only is a START fault (128)."""
+        try:
+            return await self._engine.make(name, config)
+        except RuntimeFault as fault:
+            if fault.kind is FaultKind.CREATE and _NEVER_STARTS.search(fault.message):
+                raise RuntimeFault(FaultKind.START, fault.message) from fault
+            raise
 
     async def _start(self, container_id: str, spec: RunSpec) -> None:
         try:

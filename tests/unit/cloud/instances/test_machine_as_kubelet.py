@@ -91,6 +91,13 @@ def test_other_faults_are_tried_again_every_ten_seconds(reason: str) -> None:
     assert drive.machine.phase() is InstancePhase.RUNNING
 
 
+def test_an_image_that_must_not_run_as_root_is_told_with_the_reason() -> None:
+    drive = Drive(app(), policy=RestartPolicy.NEVER, begin=False)
+    drive.image_fault = "CreateContainerConfigError"
+    drive.send(Tick())
+    assert drive.told() == [("Failed", "Error: no such image")]
+
+
 def test_a_start_tells_created_and_started_once() -> None:
     drive = Drive(app(), policy=RestartPolicy.NEVER)
     drive.send(drive.attempt("a", 0))

@@ -49,6 +49,20 @@ def test_a_sub_path_is_expanded_from_the_containers_variables() -> None:
     assert run_spec(plain, plain.containers[0], 0, "", "10.0.0.4").container.mounts == plain.containers[0].mounts
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/$(A)", "error SubPath `/a` must not be an absolute path"),
+        ("$(A)/../b", "unable to provision SubPath `a/../b`: must not contain '..'"),
+    ],
+)
+def test_a_sub_path_that_leads_out_once_it_is_expanded_is_a_config_error(path: str, text: str) -> None:
+    one = mounting(path)
+    with pytest.raises(RuntimeFault) as fault:
+        run_spec(one, one.containers[0], 0, "", "10.0.0.4")
+    assert (fault.value.kind, fault.value.message) == (FaultKind.CONFIG, text)
+
+
 def test_a_sub_path_of_a_variable_without_a_value_is_a_config_error() -> None:
     one = mounting("$(MISSING)/$(EMPTY)")
     with pytest.raises(RuntimeFault) as fault:
