@@ -17,7 +17,7 @@ import structlog
 
 from provider.cloud.instances.events import DeleteRequested
 from provider.cloud.instances.machine import InstanceMachine
-from provider.cloud.instances.specs import fixed_part, instance_id, size_of
+from provider.cloud.instances.specs import fixed_part, instance_id, sizes_of
 from provider.cloud.life import CloudLife
 from provider.cloud.port_connection import open_connection
 from provider.cloud.refusals import RETRY_AFTER, RefusingExec, as_cloud_errors
@@ -155,7 +155,7 @@ class LocalBackend:
         found: Sequence[SeenContainer] = ()
         if not self._journal.is_used_up(request.uid):
             _check(request)
-            life.placement.check(request.zone, size_of(request), request.vswitches)
+            life.placement.check(request.zone, sizes_of(request), request.vswitches)
             found = await life.unrecorded.claim(request)
             if self._serving() is not life or request.uid in life.supervisor.entries:
                 return await self.create_instance(request)  # the world has changed meanwhile

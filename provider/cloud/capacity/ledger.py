@@ -62,6 +62,10 @@ class StockLedger:
         """Return a copy of all reservations."""
         return dict(self._sold)
 
+    def sold_to(self, uid: PodUid) -> Size | None:
+        """Return what a UID has bought."""
+        return self._sold.get(uid)
+
     def change(self, override: StockChange | None) -> None:
         """Let an operator's word hold from now on; None: what the configuration says."""
         self.override = override

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from provider.cloud.capacity.ledger import Size
 from provider.model.attempt import SeenContainer
 from provider.model.ids import VSwitchId
 
@@ -46,10 +47,11 @@ class Stage(StrEnum):
 
 
 class Placed(Struct, frozen=True):
-    """Stock and an address are taken."""
+    """Stock and an address are taken. `size`: what was sold, of the sizes that were asked for; None: the first."""
 
     vswitch: VSwitchId
     address: str
+    size: Size | None = None
 
 
 class SandboxReady(Struct, frozen=True):

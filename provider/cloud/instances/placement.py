@@ -2,15 +2,15 @@
 
 A vSwitch that is used up falls over to the next of the request's list (without a list: of the zone, in order). What
 cannot be placed now waits, by priority and then by arrival, and is granted when something is released or stock comes;
-nobody polls. Whoever does not fit lets those pass that do (docs/adr/0006): no stock stays unsold while somebody waits
-that it would do for.
+nobody polls. Of several sizes the first that fits is sold. Whoever does not fit lets those pass that do
+(docs/adr/0006): no stock stays unsold while somebody waits that it would do for.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from provider.model.stock import StockChange
 
 
+_Kind: TypeAlias = tuple[tuple[VSwitchId, ...], tuple[Size, ...], int]
+
+
 class Grant(Struct, frozen=True):
     """An instance that may begin: its stock and its address are booked."""
 
     uid: PodUid
     vswitch: VSwitchId
     address: str
+    size: Size
+    """that was sold, of those that were asked for."""
 
 
 class _Held(Struct, frozen=True):
@@ -45,15 +50,15 @@ class _Held(Struct, frozen=True):
 class _Wish(Struct, frozen=True):
     uid: PodUid
     zone: ZoneId
-    size: Size
+    sizes: tuple[Size, ...]
     vswitches: tuple[VSwitchId, ...]
     priority: int
     order: int
 
     @property
-    def kind(self) -> tuple[tuple[VSwitchId, ...], Size, int]:
+    def kind(self) -> _Kind:
         """What those have in common of whom none can be placed when the first cannot."""
-        return self.vswitches, self.size, self.priority
+        return self.vswitches, self.sizes, self.priority
 
 
 class _ZoneBooks:
@@ -63,7 +68,7 @@ class _ZoneBooks:
         self.zone = zone
         self.ledger = StockLedger(zone)
         self.pools = {vswitch.id: AddressPool(vswitch) for vswitch in zone.vswitches}
-        self.queues: dict[tuple[tuple[VSwitchId, ...], Size, int], deque[_Wish]] = {}
+        self.queues: dict[_Kind, deque[_Wish]] = {}
 
     def candidates(self, vswitches: tuple[VSwitchId, ...]) -> list[AddressPool]:
         """Return the pools in the order to try; one that the config no longer has is left out."""
@@ -79,7 +84,7 @@ class Placement:
         self._placed: dict[PodUid, _Held] = {}
         self._order = 0
 
-    def check(self, zone: ZoneId, size: Size, vswitches: Sequence[VSwitchId]) -> None:
+    def check(self, zone: ZoneId, sizes: Sequence[Size], vswitches: Sequence[VSwitchId]) -> None:
         """Refuse what can never be placed: ZONE_NOT_ON_SALE, INVALID_PARAMETER, NO_STOCK without retry."""
         books = self._zones.get(zone)
         if books is None:
@@ -89,9 +94,11 @@ class Placement:
         if foreign:
             text = f"vSwitch {', '.join(foreign)} does not belong to zone {zone}, which has {', '.join(books.pools)}"
             raise CloudError(CloudCode.INVALID_PARAMETER, text)
-        if min(size.cpu, size.memory, size.storage) < 0:
-            raise CloudError(CloudCode.INVALID_PARAMETER, f"size must not be negative: {size}")
-        if not books.ledger.can_ever_sell(size):
+        for size in sizes:
+            if min(size.cpu, size.memory, size.storage) < 0:
+                raise CloudError(CloudCode.INVALID_PARAMETER, f"size must not be negative: {size}")
+        if not any(books.ledger.can_ever_sell(size) for size in sizes):
+            size = sizes[0]
             text = (
                 f"zone {zone} can never sell {size.cpu}m CPU and {size.memory} bytes of memory"
                 f"{f' and {size.storage} of ephemeral storage' if size.storage else ''}: "
@@ -100,20 +107,24 @@ class Placement:
             raise CloudError(CloudCode.NO_STOCK, text)
 
     def ask(
-        self, uid: PodUid, zone: ZoneId, size: Size, vswitches: tuple[VSwitchId, ...], priority: int = 0
+        self, uid: PodUid, zone: ZoneId, sizes: tuple[Size, ...], vswitches: tuple[VSwitchId, ...], priority: int = 0
     ) -> Grant | None:
         """Return what the UID has already; else join the zone's queue, which `next_grant` serves. Again: the same.
 
+        `sizes`: any of them will do, the first that fits is sold.
         It has something already when the row that told of its grant was not written, or when a sandbox was found.
         """
         held = self._placed.get(uid)
         if held is not None:
-            self._zones[held.zone].ledger.adopt(uid, size)
-            return Grant(uid, held.vswitch, held.address)
+            ledger = self._zones[held.zone].ledger
+            sold = ledger.sold_to(uid)
+            size = sold if sold in sizes else sizes[0]
+            ledger.adopt(uid, size)
+            return Grant(uid, held.vswitch, held.address, size)
         if uid in self._waiting:
             return None
         self._order += 1
-        wish = _Wish(uid, zone, size, vswitches, priority, self._order)
+        wish = _Wish(uid, zone, sizes, vswitches, priority, self._order)
         self._waiting[uid] = wish
         books = self._zones.get(zone)
         if books is not None:
@@ -124,16 +135,17 @@ class Placement:
         """Place the first of the queue that can be; None when nobody can be placed now."""
         books = self._zones[zone]
         for wish in self._heads(books):
-            if not books.ledger.fits(wish.size):
+            size = next((one for one in wish.sizes if books.ledger.fits(one)), None)
+            if size is None:
                 continue
             for pool in books.candidates(wish.vswitches):
                 if pool.used < pool.usable:
-                    books.ledger.reserve(wish.uid, wish.size)
+                    books.ledger.reserve(wish.uid, size)
                     books.queues[wish.kind].popleft()
                     del self._waiting[wish.uid]
                     held = _Held(zone, pool.vswitch.id, pool.lease(wish.uid))
                     self._placed[wish.uid] = held
-                    return Grant(wish.uid, held.vswitch, held.address)
+                    return Grant(wish.uid, held.vswitch, held.address, size)
         return None
 
     def _heads(self, books: _ZoneBooks) -> Iterator[_Wish]:
@@ -169,9 +181,8 @@ class Placement:
         books = self._zones.get(wish.zone)
         if books is None:
             return CloudError(CloudCode.ZONE_NOT_ON_SALE, f"zone {wish.zone} is no longer on sale")
-        shortage = books.ledger.shortage(wish.size)
-        if shortage:
-            return CloudError(CloudCode.NO_STOCK, shortage)
+        if not any(books.ledger.fits(size) for size in wish.sizes):
+            return CloudError(CloudCode.NO_STOCK, books.ledger.shortage(wish.sizes[0]))
         pools = books.candidates(wish.vswitches)
         if all(pool.used >= pool.usable for pool in pools):
             names = ", ".join(f"{pool.vswitch.id} ({pool.vswitch.cidr})" for pool in pools) or "none"
@@ -240,7 +251,7 @@ class Placement:
             waiting=len(self.waiting(zone)),
             vswitches=tuple(pool.status() for pool in books.pools.values()),
             node_address=node_address,
-            stock=(books.ledger.status(together(wish.size for wish in self._waiting.values() if wish.zone == zone)),),
+            stock=(books.ledger.status(together(one.sizes[0] for one in self._waiting.values() if one.zone == zone)),),
         )
 
     def change_stock(self, zone: ZoneId, override: StockChange | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from provider.cloud.instances.events import Event, Faulted, Placed, Stage
-from provider.cloud.instances.specs import size_of
+from provider.cloud.instances.specs import sizes_of
 from provider.cloud.instances.state import UNAVAILABLE
 from provider.cloud.runtime.base import RuntimeFault
 
@@ -59,12 +59,12 @@ class Placer:
 
     def ask(self, request: InstanceRequest) -> None:
         """Queue an instance; the answer comes by `feed`, at once for one that has its place already."""
-        grant = self.placement.ask(request.uid, request.zone, size_of(request), request.vswitches)
+        grant = self.placement.ask(request.uid, request.zone, sizes_of(request), request.vswitches)
         if grant is None:
             self._untold[request.uid] = request.zone
             self._rouse(request.zone)
         else:
-            self._feed(request.uid, Placed(grant.vswitch, grant.address))
+            self._feed(request.uid, Placed(grant.vswitch, grant.address, grant.size))
 
     def found(self, request: InstanceRequest, seen: Seen) -> None:
         """Give an instance that has no place yet the one that its sandbox has: its row is older than the sandbox."""
@@ -133,7 +133,7 @@ class Placer:
                 break
             self._untold.pop(grant.uid, None)
             self._zone_changed(zone)
-            self._feed(grant.uid, Placed(grant.vswitch, grant.address))
+            self._feed(grant.uid, Placed(grant.vswitch, grant.address, grant.size))
             granted += 1
             if granted % _BATCH == 0:
                 await self._clock.sleep(0)

@@ -42,8 +42,21 @@ def size_of(request: InstanceRequest) -> Size:
     return Size(request.cpu, request.memory, request.ephemeral_storage)
 
 
+def sizes_of(request: InstanceRequest) -> tuple[Size, ...]:
+    """Return the sizes that it may be sold, in the order to try; a cloud without sizes has one."""
+    sizes = [Size(one.cpu, one.memory, request.ephemeral_storage) for one in request.sizes]
+    return tuple(dict.fromkeys(sizes)) or (size_of(request),)
+
+
+def sold_as(request: InstanceRequest, size: Size) -> InstanceRequest:
+    """Return the request with the size that was sold of those that it names."""
+    return msgspec.structs.replace(request, cpu=size.cpu, memory=size.memory)
+
+
 def fixed_part(request: InstanceRequest) -> InstanceRequest:
-    """Return the request without what may change while the instance lives: files' content, logins, the deadline."""
+    """Return the request without what may change while it lives: files' content, logins, deadline, the size sold."""
+    if request.sizes:
+        request = msgspec.structs.replace(request, cpu=request.sizes[0].cpu, memory=request.sizes[0].memory)
     volumes = tuple(FilesVolume(one.name) if isinstance(one, FilesVolume) else one for one in request.volumes)
     return msgspec.structs.replace(request, volumes=volumes, credentials=(), active_deadline=None)
 

@@ -31,6 +31,7 @@ from provider.cloud.instances.events import (
     HookEnded,
     Observed,
     Outcome,
+    Placed,
     Probed,
     SandboxLost,
     Stage,
@@ -53,6 +54,7 @@ from provider.cloud.instances.instructions import (
 from provider.cloud.instances.looks import Looks
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.probes import run_probe
+from provider.cloud.instances.sale import take_size
 from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.cloud.instances.specs import instance_id
 from provider.cloud.instances.state import UNAVAILABLE
@@ -206,6 +208,8 @@ class Supervisor:
 
     def _handle(self, entry: Entry, event: Event) -> None:
         try:
+            if isinstance(event, Placed):
+                take_size(entry, event.size, self._journal)
             instructions = entry.machine.handle(event, self._clock.now())
             self._record(entry)
             for instruction in instructions:
