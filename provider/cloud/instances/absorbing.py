@@ -5,7 +5,8 @@ Events that come late, of an act that is no longer waited for, change nothing.
 
 from __future__ import annotations
 
-from provider.cloud.instances.containers import START_ERROR, START_ERROR_CODE, Farewell, Step
+from provider.cloud.instances.container_steps import Farewell, Step
+from provider.cloud.instances.endings import START_ERROR, START_ERROR_CODE
 from provider.cloud.instances.events import (
     Abandoned,
     DeleteRequested,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from provider.cloud.instances.containers import START_ERROR
+from provider.cloud.instances.endings import START_ERROR
 from provider.cloud.instances.events import Event, Faulted, ImageReady, Observed, Released, SandboxReady, Stage
 from provider.cloud.instances.specs import root_refusal, run_spec, sandbox_spec
 from provider.cloud.instances.wording import go_duration

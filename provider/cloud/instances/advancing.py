@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from provider.cloud.instances.containers import ContainerProgress, Step
+from typing import TYPE_CHECKING
+
+from provider.cloud.instances.container_steps import Step
 from provider.cloud.instances.events import Stage
 from provider.cloud.instances.instructions import (
     CreateSandbox,
@@ -18,6 +20,9 @@ from provider.cloud.instances.state import IMAGE_PULL, InstanceState
 from provider.cloud.instances.stopping import begin_stop, signal, signal_hooked
 from provider.cloud.instances.wording import DEADLINE, PULL_BACKOFF, pull_backoff, tell_error
 from provider.model.request import ContainerKind, RestartPolicy
+
+if TYPE_CHECKING:
+    from provider.cloud.instances.containers import ContainerProgress
 
 _STARTS = frozenset({Step.PULLING, Step.PULLED, Step.STARTING, Step.GREETING})
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from provider.cloud.instances.backoff import INITIAL_BACKOFF, LONGEST_BACKOFF, RestartBackoff
+from provider.cloud.instances.container_steps import BUSY, RUNS, Farewell, Step
+from provider.cloud.instances.endings import ended_state, lost_state, restarts_after
 from provider.cloud.instances.events import ProbeKind
 from provider.cloud.instances.instructions import RunProbe
 from provider.cloud.instances.probing import ProbeSet
 from provider.cloud.instances.snapshot import ContainerSnapshot
 from provider.cloud.instances.wording import (
     CRASH_LOOP,
-    NOT_LOCATED,
     POST_START_ERROR,
     PULL_BACKOFF,
     UNKNOWN_REASON,
@@ -32,39 +32,6 @@ FAULT_SHOWN = 1.0
 """Seconds after which ErrImagePull becomes ImagePullBackOff; the kubelet's next sync."""
 LEAST_GRACE = 2.0
 """Seconds that a container gets at least between SIGTERM and SIGKILL (kubelet: minimumGracePeriodInSeconds)."""
-START_ERROR = "StartError"
-START_ERROR_CODE = 128
-KILLED_CODE = 137
-
-
-class Step(StrEnum):
-    """Where a container stands; in PULLING, STARTING and GREETING an instruction is under way.
-
-    DOUBTFUL: the engine went away while the attempt was being started; only a look can tell whether it runs.
-    GREETING: the attempt runs, its postStart hook too; to others it is not running yet.
-    """
-
-    IDLE = "idle"
-    PULLING = "pulling"
-    PULLED = "pulled"
-    STARTING = "starting"
-    DOUBTFUL = "doubtful"
-    GREETING = "greeting"
-    RUNNING = "running"
-    DONE = "done"
-
-
-class Farewell(StrEnum):
-    """How far the stop of an attempt is: nothing, its preStop hook runs, the hook is over, the signal is sent."""
-
-    NONE = "none"
-    HOOK = "hook"
-    READY = "ready"
-    SIGNALLED = "signalled"
-
-
-_BUSY = frozenset({Step.STARTING, Step.DOUBTFUL, Step.GREETING, Step.RUNNING})
-_RUNS = frozenset({Step.GREETING, Step.RUNNING})
 
 
 class ContainerProgress:
@@ -135,12 +102,12 @@ class ContainerProgress:
     @property
     def busy(self) -> bool:
         """Whether something runs or may be about to run: the sandbox cannot go yet."""
-        return self.step in _BUSY
+        return self.step in BUSY
 
     @property
     def runs(self) -> bool:
         """Whether an attempt is known to run, though it may not be shown yet."""
-        return self.step in _RUNS
+        return self.step in RUNS
 
     @property
     def stopping(self) -> bool:
@@ -162,17 +129,6 @@ class ContainerProgress:
         """Exit code of the newest ended attempt."""
         ended = self.state if self.state.phase is ContainerPhase.TERMINATED else self.last
         return None if ended is None else ended.exit_code
-
-    def restarts_after(self, exit_code: int) -> bool:
-        """Kubelet's ContainerShouldRestart; an init container that did well is done."""
-        spec = self.spec
-        if spec.kind is ContainerKind.SIDECAR:
-            return True
-        if spec.kind is ContainerKind.INIT and not exit_code:
-            return False
-        if any((exit_code in rule.codes) is not rule.others for rule in spec.restart_rules):
-            return True
-        return self.policy is RestartPolicy.ALWAYS or (self.policy is RestartPolicy.ON_FAILURE and exit_code != 0)
 
     def wait(self, reason: str, message: str = "") -> None:
         """Show a waiting state; an ended attempt becomes `last`."""
@@ -218,38 +174,17 @@ class ContainerProgress:
 
     def end(self, seen: SeenContainer, now: float, *, restart: bool) -> None:
         """Take the end of the attempt; with `restart`, the next one is due by the crash back-off, the first at once."""
-        never_started = bool(seen.error) and seen.started_at is None
-        if never_started:
-            reason, message = START_ERROR, seen.error
-        else:
-            reason = "OOMKilled" if seen.oom_killed else "Completed" if seen.exit_code == 0 else "Error"
-            message = seen.message
-        begun = self.begun_at if seen.started_at is None else seen.started_at
+        begun = self.begun_at
         if begun is None and self.state.phase is ContainerPhase.RUNNING:
             begun = self.state.started_at
-        ended = ContainerState(
-            phase=ContainerPhase.TERMINATED,
-            reason=reason,
-            message=message,
-            started_at=begun,
-            finished_at=now if seen.finished_at is None else seen.finished_at,
-            exit_code=seen.exit_code,
-            container_id=seen.container_id,
-        )
+        ended = ended_state(seen, begun, now)
         self.digest = self.digest or seen.image_id
         self.finish(ended, restart=restart)
 
     def vanish(self, now: float, *, restart: bool) -> None:
         """Take the loss of an attempt that ran: its exit code is not known, so it is a failure (kubelet_pods.go)."""
-        ended = ContainerState(
-            phase=ContainerPhase.TERMINATED,
-            reason=UNKNOWN_REASON,
-            message=NOT_LOCATED,
-            started_at=self.begun_at if self.state.started_at is None else self.state.started_at,
-            finished_at=now,
-            exit_code=KILLED_CODE,
-            container_id=self.state.container_id or self._greeted,
-        )
+        begun = self.begun_at if self.state.started_at is None else self.state.started_at
+        ended = lost_state(begun, now, self.state.container_id or self._greeted)
         self.finish(ended, restart=restart)
 
     def close(self) -> None:
@@ -257,9 +192,7 @@ class ContainerProgress:
         if self.state.phase is ContainerPhase.TERMINATED:
             return
         self.shown_attempt = self.attempt
-        self.state = ContainerState(
-            phase=ContainerPhase.TERMINATED, reason=UNKNOWN_REASON, message=NOT_LOCATED, exit_code=KILLED_CODE
-        )
+        self.state = lost_state()
 
     def run_again(self, waiting: str, now: float) -> None:
         """Begin once more in a new sandbox; what has run gets the next attempt number."""
@@ -281,7 +214,7 @@ class ContainerProgress:
         self.ready = self.spec.kind is ContainerKind.INIT and ended.exit_code == 0
         finished = ended.finished_at or 0.0
         killed, self.killed = self.killed, False
-        if not (restart and self.restarts_after(ended.exit_code)):
+        if not (restart and restarts_after(self.spec, self.policy, ended.exit_code)):
             self.step = Step.DONE
             return
         self.step = Step.IDLE

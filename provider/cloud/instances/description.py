@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.cloud.instances.containers import Step
+from provider.cloud.instances.container_steps import Step
 from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.cloud.instances.state import InstanceState, new_state
 from provider.model.instance import Instance, InstancePhase

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from provider.cloud.instances.absorbing import absorb
 from provider.cloud.instances.advancing import advance
-from provider.cloud.instances.containers import Farewell, Step
+from provider.cloud.instances.container_steps import Farewell, Step
 from provider.cloud.instances.description import describe, phase, restored, snapshot
 from provider.cloud.instances.log_source import log_attempt
 from provider.cloud.instances.state import IMAGE_PULL, new_state

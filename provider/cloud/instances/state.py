@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from provider.cloud.instances.containers import ContainerProgress, Step
+from provider.cloud.instances.container_steps import Step
+from provider.cloud.instances.containers import ContainerProgress
 from provider.cloud.instances.events import Stage
 from provider.cloud.instances.wording import pod_text
 from provider.model.attempt import SeenContainer

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.cloud.instances.containers import LEAST_GRACE, ContainerProgress, Farewell
+from provider.cloud.instances.container_steps import Farewell
+from provider.cloud.instances.containers import LEAST_GRACE, ContainerProgress
 from provider.cloud.instances.events import HookKind
 from provider.cloud.instances.instructions import Instruction, RunHook, StopContainer
 from provider.cloud.instances.wording import tell_killing
