@@ -73,6 +73,8 @@ class Reflector:
         self._list_version = "0"
         self._idle_seconds = idle_seconds
         self._failures = 0
+        self._expired = False
+        """True from a version that the server refused to the first line of a watch."""
         self._trouble = Trouble(log, clock, "watch.failed", "watch.goes_on", path=path, **query)
 
     async def run(self) -> None:
@@ -109,6 +111,7 @@ class Reflector:
                 await self._take(line["type"], line["object"])
                 lines += 1
                 self._failures = 0
+                self._expired = False
                 self._trouble.over()
         if lines == 0:
             # A server that ends watches at once must not be asked in a tight loop.
@@ -127,6 +130,7 @@ class Reflector:
         if error.reason == IDLE:
             log.debug("watch.silent", path=self._path, error=str(error))
             self._failures = 0  # the server had begun to answer
+            self._expired = False
             self._trouble.over()
             return  # the way may be dead, or nothing has happened: the next request tells
         if error.code == GONE and self._version:
@@ -134,8 +138,9 @@ class Reflector:
             self._version = ""
             # The watch cache may be as old as the version that it refused: ask etcd from now on.
             self._list_version = ""
-            self._failures += 1
-            if self._failures == 1:
+            again, self._expired = self._expired, True
+            if not again:
+                self._failures = 0  # it answers: what it was away before does not count
                 return
         longest = AWAY_MAX_SECONDS if error.code == 0 else BACKOFF_MAX_SECONDS
         ceiling = min(longest, BACKOFF_FIRST_SECONDS * 2**self._failures)

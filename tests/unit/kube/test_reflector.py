@@ -108,6 +108,18 @@ async def test_gone_lists_again_and_tells_what_was_missed() -> None:
     assert clock.slept == []
 
 
+async def test_a_server_that_is_back_with_an_expired_version_is_asked_for_all_at_once() -> None:
+    down = KubeError(0, "ClientConnectorError", "no route")
+    expired = line("ERROR", {"code": 410, "reason": "Expired", "message": "too old"})
+    lists = [listed("5", pod("a", "1")), listed("50", pod("c", "40")), listed("60", pod("d", "60"))]
+    api = ScriptedApi(lists, [[down], [down], [down], [expired], [expired], [line("BOOKMARK", pod("", "61"))]])
+    seen, clock = await play(api)
+    assert seen == ["added a", "deleted a", "added c", "deleted c", "added d"]
+    assert [query["resourceVersion"] for query in api.queries] == ["0", *["5"] * 4, "", "50", "", "60", "61"]
+    assert len(clock.slept) == 4, "three times while it was away; again only when the newest list has expired too"
+    assert clock.slept[3] < clock.slept[2]
+
+
 async def test_failures_back_off_and_keep_the_version() -> None:
     down = KubeError(0, "ClientConnectorError", "no route")
     busy = KubeError(429, "TooManyRequests", "", retry_after=12)
