@@ -119,6 +119,8 @@ class ZoneNode:
             random=random,
             seen=certificate.node_seen,
             address=self._port.address,
+            demand=None if shared.profile.grid is None else lambda: controller.demand(),  # noqa: PLW0108 - made below
+            default_size=shared.profile.default,
         )
         controller = self._controller(api, agent)
         feed = InstanceFeed(
@@ -168,7 +170,15 @@ class ZoneNode:
             apparmor=lambda: agent.apparmor,
             host_daemons=shared.config.node.daemon_sets == "all",
         )
-        return PodController(context, api, shared.backend, clock=shared.clock, random=shared.random)
+        follows_stock = shared.profile.grid is not None
+        return PodController(
+            context,
+            api,
+            shared.backend,
+            clock=shared.clock,
+            random=shared.random,
+            demand_changed=agent.zone_changed if follows_stock else lambda: None,
+        )
 
     async def _serve_port(self, controller: PodController, certificate: ServingCertificate) -> None:
         """Serve the kubelet port; again in another namespace when the zone's router was made anew."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RELIST_SECONDS = 30.0
-ZONE_NOTICE_SECONDS = 1.0
+ZONE_NOTICE_SECONDS = 0.2
 
 
 class CloudLife:
@@ -154,7 +154,7 @@ class CloudLife:
         self._placer.stock_changed(zone)
 
     def _zone_changed(self, zone: ZoneId) -> None:
-        """Tell of a zone at most once in a second, however many instances come and go."""
+        """Tell of a zone at most five times a second, however many instances come and go."""
         if not self._changed_zones:
             self.spawn(self._tell_zones())
         self._changed_zones.add(zone)

@@ -135,6 +135,7 @@ class PodSpec(ApiObject, frozen=True):
     enable_service_links: bool | None = None
     overhead: dict[str, str | int | float] | None = None
     readiness_gates: list[ReadinessGate] | None = None
+    priority: int | None = None
 
 
 class Metadata(ApiObject, frozen=True):

@@ -181,6 +181,8 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     storage_limit: int | None = None
     """bytes of local disk that the whole may use: containers and emptyDirs. What takes more is evicted."""
     market: Market = Market.PAY_AS_YOU_GO
+    priority: int = 0
+    """in the zone's queue: the highest first, then who came first."""
     vswitches: tuple[VSwitchId, ...] = ()
     """empty: any vSwitch of the zone, in order."""
     volumes: tuple[Volume, ...] = ()

@@ -19,10 +19,13 @@ from msgspec.structs import replace
 from provider.kube.client import KubeApi, KubeError, PatchKind
 from provider.kube.reflector import Reflector
 from provider.model.capacity import BackendHealth, EngineInfo, ZoneStatus
+from provider.model.demand import Demand
 from provider.model.errors import CloudError
+from provider.model.size import InstanceSize
 from provider.node.changes import own_patch, privileged_patch, status_patch, whose
 from provider.node.events import NodeEvents
 from provider.node.heartbeat import Heartbeat
+from provider.node.offer import offer
 from provider.node.shape import (
     NodeFacts,
     node_conditions,
@@ -51,6 +54,9 @@ log = structlog.get_logger(__name__)
 NODES = "/api/v1/nodes"
 LOOK_SECONDS = 10.0
 """How often the zone is looked at when nothing is told (the kubelet's nodeStatusUpdateFrequency)."""
+_NO_SIZE = InstanceSize(0, 0)
+OFFER_SPACING_SECONDS = 0.2
+"""The same where allocatable follows the stock; so it is patched no more often than this either."""
 SPACING_SECONDS = 1.0
 """The zone is looked at no more often than this, however often it is told to have changed."""
 ANSWER_SECONDS = 10.0
@@ -78,10 +84,14 @@ class NodeAgent:
         random: Random,
         address: str | None = None,
         seen: Callable[[Json], None] = lambda _: None,
+        demand: Callable[[], Demand | None] | None = None,
+        default_size: InstanceSize = _NO_SIZE,
     ) -> None:
         """`version` is the kubeletVersion; `seen` gets the Node whenever it is new (ServingCertificate.node_seen).
 
-        `address` is the InternalIP where the cloud has no address for the zone (simulated instances).
+        `address` is the InternalIP where the cloud has no address for the zone (simulated instances). With `demand`
+        allocatable follows what the zone can sell (offer.py), of instances of `default_size`; None as its answer: not
+        known yet. Without it allocatable is the zone as a whole.
         """
         self.name = node_name(zone)
         self.registered = asyncio.Event()
@@ -100,6 +110,11 @@ class NodeAgent:
         self._random = random
         self._address = address
         self._seen = seen
+        self._demand = demand
+        self._default_size = default_size
+        self._offered: dict[str, str] | None = None
+        self._offered_empty: dict[str, str] | None = None
+        self._spacing = SPACING_SECONDS if demand is None else OFFER_SPACING_SECONDS
         self._path = f"{NODES}/{self.name}"
         self._node: Json | None = None
         self._reconciled = False
@@ -174,9 +189,11 @@ class NodeAgent:
             self._look.clear()
             await self._observe()
             self._sync.set()
-            await self._clock.sleep(SPACING_SECONDS)
+            await self._clock.sleep(self._spacing)
 
     async def _observe(self) -> None:
+        # Asked before the zones: a pod that comes between is counted too early rather than not at all.
+        demand = None if self._demand is None else self._demand()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 self._health = await self._backend.health()
@@ -193,6 +210,10 @@ class NodeAgent:
         if status is not None and status.node_address is None:
             status = replace(status, node_address=self._address)
         self._status = status
+        if self._demand is not None and status is not None:
+            self._offered_empty = offer(Demand(), status, zones, self._default_size)
+            if demand is not None:
+                self._offered = offer(demand, status, zones, self._default_size)
 
     def _facts(self) -> NodeFacts | None:
         """Return what the Node is made of; None as long as the cloud has not told zone and engine once."""
@@ -205,6 +226,7 @@ class NodeAgent:
             engine=self._engine,
             health=self._health,
             version=self._version,
+            allocatable=self._offered,
         )
 
     # -- the Node
@@ -290,7 +312,7 @@ class NodeAgent:
 
     async def _register(self, facts: NodeFacts) -> None:
         now = self._clock.now()
-        body = node_part(facts, now)
+        body = node_part(replace(facts, allocatable=self._offered or self._offered_empty), now)
         if taints := node_taints(facts):
             body["spec"]["taints"] = taints  # a node may set them at its creation, and only then
         try:
@@ -347,6 +369,8 @@ class NodeAgent:
         if facts is None:
             return {"conditions": node_conditions(self._health, now, previous)}
         wanted = node_status(facts, now, previous)
+        if self._demand is not None and self._offered is None:
+            del wanted["allocatable"]  # the pods are not known yet: what an earlier life has offered stays
         if facts.status.node_address is None and any(
             each["type"] == "InternalIP" for each in current.get("addresses") or ()
         ):

@@ -51,6 +51,8 @@ class NodeFacts(Struct, frozen=True, kw_only=True):
     health: BackendHealth
     version: str
     """kubeletVersion, for example `v1.37.2-zonelet-0.1.0`."""
+    allocatable: dict[str, str] | None = None
+    """what the scheduler may bind beside what is bound; None: the zone as a whole, fixed."""
 
 
 def provider_id(config: ProviderConfig, zone: ZoneConfig) -> str:
@@ -133,7 +135,7 @@ def node_status(facts: NodeFacts, now: float, previous: Iterable[Mapping[str, An
     resources = node_resources(facts)
     status: Json = {
         "capacity": resources,
-        "allocatable": dict(resources),
+        "allocatable": dict(resources if facts.allocatable is None else facts.allocatable),
         "conditions": node_conditions(facts.health, now, previous),
         "addresses": _addresses(facts),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.config.node.kubelet_port}},

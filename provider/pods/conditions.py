@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provider.model.instance import TERMINAL, ContainerPhase
+from provider.model.instance import TERMINAL, ContainerPhase, InstancePhase
 from provider.model.pod_status import Condition
 from provider.model.request import ContainerKind
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from provider.model.pod_status import PodStatus
 
 _ENDED = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
+CREATED = "ContainerInstanceCreated"
+"""ECI's condition beside Kubernetes' own; reason `ContainerGroup.NoStock` (published)."""
 _Draft = tuple[str, bool, str, str]
 
 
 def conditions(pod: Pod, instance: Instance, phase: str, before: PodStatus, now: str) -> list[Condition]:
-    """Return the kubelet's five conditions for a pod whose status.phase becomes `phase`.
+    """Return the kubelet's five conditions for a pod whose status.phase becomes `phase`, and ContainerInstanceCreated.
+
+    The latter stands only on pods that have waited for stock, an address or the engine: others look as on any node.
 
     `before` is the status written last; a transition time moves to `now` (RFC 3339) where a condition's status changes.
     """
@@ -31,8 +35,19 @@ def conditions(pod: Pod, instance: Instance, phase: str, before: PodStatus, now:
         ("Ready", *_ready(pod, containers_ready, before)),
         ("ContainersReady", *containers_ready),
         ("PodScheduled", True, "", ""),
+        *_created(instance, old.get(CREATED)),
     ]
     return [_condition(pod, old.get(draft[0]), draft, now) for draft in drafts]
+
+
+def _created(instance: Instance, old: Condition | None) -> list[_Draft]:
+    """Return why the cloud has not made the instance yet, with the published reason; once made, that it has."""
+    if instance.placed_at is not None:
+        return [] if old is None else [(CREATED, True, "", "")]
+    if instance.phase is InstancePhase.SCHEDULING and instance.reason:
+        kind, dot, what = instance.reason.rpartition(".")
+        return [(CREATED, False, f"ContainerGroup.{what}" if kind and dot else what, instance.message)]
+    return [] if old is None else [(CREATED, False, old.reason, old.message)]
 
 
 def _ready_to_start(instance: Instance) -> _Draft:

@@ -21,6 +21,7 @@ from provider.model.instance import TERMINAL, Change, InstanceChanged, InstanceG
 from provider.observability.trouble import Trouble
 from provider.pods.actions import CreateInstance, DeleteInstance, ForgetInstance, PodAction, TryAgain, WriteStatus
 from provider.pods.capacity import Sizes
+from provider.pods.demand import DemandBook
 from provider.pods.executor import CONFLICT, NOT_FOUND, Executor, NodeContext
 from provider.pods.live_volumes import LiveVolumes
 from provider.pods.pull_secrets import PullSecrets
@@ -34,12 +35,13 @@ from provider.translate.sizing import pod_requests
 from provider.translate.written_back import written_back
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
     from provider.clock import Clock
     from provider.cloud.backend import ElasticBackend
     from provider.kube import store
+    from provider.model.demand import Demand
     from provider.model.pod import Pod
     from provider.pods.references import Fetched
 
@@ -66,9 +68,12 @@ class PodController:
         *,
         clock: Clock,
         random: Random,
+        demand_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the node's own credential as `api`."""
+        """Take the node's own credential as `api`, and whom to tell when `demand` has changed."""
         self._node = node
+        self._demand = DemandBook(node.placement.profile)
+        self._demand_changed = demand_changed
         self._clock = clock
         self._records: dict[PodUid, PodRecord] = {}
         # Every pod's worker notices that a side is away: the node says it once for all of them.
@@ -124,11 +129,20 @@ class PodController:
         newest = (record.newest() for record in self._records.values())
         return [pod for pod in newest if pod is not None]
 
+    def demand(self) -> Demand | None:
+        """Return what the node's pods take; None before both sides have told of all that they have."""
+        if not self._started:
+            return None
+        return self._demand.demand(
+            uid for uid, one in self._records.items() if one.instance is None and one.refusal is None and not one.lost
+        )
+
     # ------------------------------------------------------------------ what the two sides tell
 
     async def _pod_changed(self, change: store.Change) -> None:
         uid = PodUid(change.new["metadata"]["uid"])
         record = self._records.get(uid)
+        self._count(uid, None if change.kind == "deleted" else change.new)
         if change.kind == "deleted":
             if record is None:
                 return
@@ -163,11 +177,16 @@ class PodController:
                     self._known = True
                     self._side_listed()
 
+    def _count(self, uid: PodUid, raw: Json | None) -> None:
+        if self._demand.changed(uid, raw):
+            self._demand_changed()
+
     def _side_listed(self) -> None:
         """Go on once both sides have told of all that they have: take over what runs, then look at everything."""
         if self._started or not (self._known and self._reflector.synced):
             return
         self._started = True
+        self._demand_changed()
         for record in self._records.values():
             instance, pod = record.instance, record.pod
             if instance is not None and instance.phase not in TERMINAL:
@@ -272,6 +291,7 @@ class PodController:
         """Forget a pod that neither side knows any more; never asks for another plan."""
         if record.absent and record.instance is None and self._reflector.store.get(record.uid) is None:
             self._records.pop(record.uid, None)
+            self._count(record.uid, None)
             self._later.cancel(record.uid)
             self._executor.occupancy.release(record.uid)
             self._volumes.drop(record.uid)
@@ -287,6 +307,7 @@ class PodController:
         change = self._reflector.store.put(pod)
         if change is not None:
             record.raw = change.new
+            self._count(record.uid, change.new)  # the watch does not tell it a second time
 
     def _created(self, record: PodRecord, pod: Pod, fetched: Fetched) -> None:
         record.lost = False

@@ -29,7 +29,6 @@ OTHERS_FIELDS: dict[type, frozenset[str]] = {
             # scheduler
             "affinity",
             "nodeSelector",
-            "priority",
             "priorityClassName",
             "preemptionPolicy",
             "schedulerName",

@@ -75,6 +75,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         memory=size.memory,
         sizes=() if placement.profile.grid is None else plan.sizes,
         market=plan.market,
+        priority=spec.priority or 0,
         ephemeral_storage=plan.disk,
         storage_limit=pod_limits(spec).get("ephemeral-storage") or None,
         vswitches=placement.vswitches,

@@ -15,6 +15,7 @@ from provider.config.schema import NodeConfig, ProviderConfig, ZoneConfig
 from provider.kube.client import KubeError
 from provider.model.capacity import BackendHealth, EngineInfo, VSwitchStatus, Zone, ZoneStatus
 from provider.model.ids import VSwitchId, ZoneId
+from provider.model.size import InstanceSize
 from provider.node.agent import NodeAgent
 from tests.support.kube_fake import FakeKubeApi, Place, _merge
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from provider.clock import Clock
     from provider.cloud.backend import ElasticBackend
     from provider.kube.client import PatchKind
+    from provider.model.demand import Demand
     from provider.model.errors import CloudError
+    from provider.model.stock import StockStatus
 
 Json = dict[str, Any]
 NODE = "virtual-kubelet-zone-a"
@@ -154,6 +157,7 @@ class ZoneCloud:
         self.state = BackendHealth(healthy=True, engine=ENGINE)
         self.address: str | None = "172.20.0.5"
         self.cpu = 4_000
+        self.stock: tuple[StockStatus, ...] = ()
         self.error: CloudError | None = None
         self.silent = False
         self.asked = 0
@@ -169,7 +173,7 @@ class ZoneCloud:
     async def describe_zones(self) -> tuple[ZoneStatus, ...]:
         zone = Zone(id=ZoneId("zone-a"), cpu=self.cpu, memory=8 << 30, ephemeral_storage=1 << 40)
         vswitch = VSwitchStatus(VSwitchId("vsw"), "10.0.0.0/24", 249, 0)
-        return (ZoneStatus(zone=zone, vswitches=(vswitch,), node_address=self.address),)
+        return (ZoneStatus(zone=zone, vswitches=(vswitch,), node_address=self.address, stock=self.stock),)
 
 
 class NodeWorld:
@@ -185,6 +189,7 @@ class NodeWorld:
         self.zone = ZoneConfig(name="zone-a", labels={"team": "x"})
         self.address: str | None = None
         self.seen: list[Json] = []
+        self.demand: Callable[[], Demand | None] | None = None
         self.agent = self._made()
         self._task: asyncio.Task[None] | None = None
 
@@ -201,6 +206,8 @@ class NodeWorld:
             random=Random(1),
             address=self.address,
             seen=self.seen.append,
+            demand=self.demand,
+            default_size=InstanceSize(2_000, 4 << 30),
         )
 
     async def start(self) -> None:

@@ -59,7 +59,7 @@ class Placer:
 
     def ask(self, request: InstanceRequest) -> None:
         """Queue an instance; the answer comes by `feed`, at once for one that has its place already."""
-        grant = self.placement.ask(request.uid, request.zone, sizes_of(request), request.vswitches)
+        grant = self.placement.ask(request.uid, request.zone, sizes_of(request), request.vswitches, request.priority)
         if grant is None:
             self._untold[request.uid] = request.zone
             self._rouse(request.zone)

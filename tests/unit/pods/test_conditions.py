@@ -99,3 +99,32 @@ def test_what_was_initialized_stays_initialized() -> None:
     assert by_type(WITH_INIT, waiting, before=before)["Initialized"].status == "True"
     begun = replace(RUNNING, containers=(ContainerStatus(name="i"), ContainerStatus(name="c", state=RUNS)))
     assert by_type(WITH_INIT, begun)["Initialized"].status == "True"
+
+
+WAITS = replace(
+    RUNNING,
+    phase=InstancePhase.SCHEDULING,
+    sandbox_ready_at=None,
+    containers=(),
+    reason="OperationDenied.NoStock",
+    message="zone z has not enough cpu",
+)
+
+
+def test_who_waits_for_stock_says_so_by_the_published_reason_and_later_that_it_is_over() -> None:
+    told = by_type(POD, WAITS, "Pending")["ContainerInstanceCreated"]
+    assert (told.status, told.reason, told.message) == (
+        "False",
+        "ContainerGroup.NoStock",
+        "zone z has not enough cpu",
+    )
+    waited = PodStatus(conditions=[told])
+    over = by_type(POD, replace(RUNNING, placed_at=1), before=waited)["ContainerInstanceCreated"]
+    assert (over.status, over.reason, over.message) == ("True", "", "")
+    kept = by_type(POD, replace(WAITS, reason="", message=""), "Pending", waited)["ContainerInstanceCreated"]
+    assert (kept.reason, kept.message) == (told.reason, told.message)
+
+
+def test_the_engines_own_wait_has_its_own_reason() -> None:
+    told = by_type(POD, replace(WAITS, reason="EngineWait"), "Pending")["ContainerInstanceCreated"]
+    assert told.reason == "EngineWait"

@@ -1114,6 +1114,7 @@ class ContainerGroupSpec(_message.Message):
     SHARE_PROCESSES_FIELD_NUMBER: _builtins.int
     STORAGE_LIMIT_FIELD_NUMBER: _builtins.int
     SIZES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Required. Used up by an accepted creation, for ever; a refused one leaves it free."""
     zone: _builtins.str
@@ -1146,6 +1147,8 @@ class ContainerGroupSpec(_message.Message):
     """Bytes of local disk, containers and emptyDirs together; a group that takes more is ended as Failed/Evicted. Not
     given: no limit.
     """
+    priority: _builtins.int
+    """In the zone's queue: the highest first, then who came first."""
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerSpec]: ...
     @_builtins.property
@@ -1210,10 +1213,11 @@ class ContainerGroupSpec(_message.Message):
         share_processes: _builtins.bool = ...,
         storage_limit: _builtins.int | None = ...,
         sizes: _abc.Iterable[Global___InstanceSize] | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace", "storage_limit", b"storage_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sizes", b"sizes", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "priority", b"priority", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sizes", b"sizes", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
     _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015
