@@ -72,7 +72,10 @@ class CloudLife:
             starts_in_flight=starts_in_flight,
             grpc=grpc,
         )
-        self._placer = Placer(self.placement, runtime, clock, self.supervisor.feed_uid, self._zone_changed)
+        supervisor = self.supervisor
+        self._placer = Placer(
+            self.placement, runtime, clock, supervisor.feed_uid, self._zone_changed, supervisor.removals.serve
+        )
         self.supervisor.placer = self._placer
         self.unrecorded = Unrecorded(runtime, self._placer, clock, self.supervisor.entries, journal.is_used_up)
 

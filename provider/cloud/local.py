@@ -183,7 +183,7 @@ class LocalBackend:
             raise CloudError(CloudCode.INCORRECT_STATUS, text, RETRY_AFTER)
         done = life.promise()
         act = partial(self._forget, life.supervisor, entry, done)
-        life.supervisor.removals.submit(uid, entry.order, "forget", act)
+        life.supervisor.removals.submit(uid, "forget", act)
         await done
 
     async def _forget(self, supervisor: Supervisor, entry: Entry, done: asyncio.Future[None]) -> None:

@@ -22,18 +22,39 @@ if TYPE_CHECKING:
 class ActQueue:
     """First in, first out by `order`, the instance's rank; `limit` instances at a time."""
 
-    def __init__(self, limit: int, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Take the way to run a coroutine as a task; ValueError for a limit below 1."""
+    def __init__(
+        self,
+        limit: int,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        *,
+        may_begin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take the way to run a coroutine as a task; ValueError for a limit below 1.
+
+        `may_begin` is asked before each instance's turn; after a no, somebody has to call `serve`.
+        """
         if limit < 1:
             raise ValueError(f"at least one instance at a time must have its turn, got {limit}")
         self._limit = limit
         self._spawn = spawn
+        self._may_begin = may_begin
+        self.when_idle: Callable[[], None] = lambda: None
+        """called each time that nothing runs and nothing waits any more."""
         self._running: dict[PodUid, int] = {}
         self._waiting: dict[PodUid, list[tuple[str, Act]]] = {}
         self._heap: list[tuple[int, PodUid]] = []
 
     def __len__(self) -> int:
         return sum(len(acts) for acts in self._waiting.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether an act runs or waits."""
+        return bool(self._running or self._waiting)
+
+    def waits(self, uid: PodUid) -> bool:
+        """Whether an act of the instance waits."""
+        return uid in self._waiting
 
     def submit(self, uid: PodUid, order: int, name: str, act: Act) -> None:
         """Run an act in its turn; `name` tells it from other acts of the instance."""
@@ -45,14 +66,17 @@ class ActQueue:
             self._waiting[uid] = acts = []
             heapq.heappush(self._heap, (order, uid))
         acts.append((name, act))
-        self._serve()
+        self.serve()
 
     def withdraw(self, uid: PodUid) -> list[str]:
         """Drop the instance's acts that have not begun; return their names."""
         return [name for name, _ in self._waiting.pop(uid, ())]
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Give turns to those who wait, as far as there are any."""
         while self._heap and len(self._running) < self._limit:
+            if self._heap[0][1] in self._waiting and not self._may_begin():
+                return
             _, uid = heapq.heappop(self._heap)
             for _, act in self._waiting.pop(uid, ()):
                 self._begin(uid, act)
@@ -70,4 +94,6 @@ class ActQueue:
                 self._running[uid] = left
             else:
                 del self._running[uid]
-                self._serve()
+                self.serve()
+                if not self.busy:
+                    self.when_idle()

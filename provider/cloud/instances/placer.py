@@ -45,7 +45,9 @@ class Placer:
         clock: Clock,
         feed: Callable[[PodUid, Event], None],
         zone_changed: Callable[[ZoneId], None],
+        now_short: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take whom to tell when somebody cannot be placed (`now_short`): what has ended may be removed sooner."""
         self.placement = placement
         self._runtime = runtime
         self._clock = clock
@@ -56,6 +58,13 @@ class Placer:
         self._untold: dict[PodUid, ZoneId] = {}
         self._pressed: dict[ZoneId, tuple[str, str]] = {}
         self._alarm = False
+        self._now_short = now_short
+        self._short: set[ZoneId] = set()
+
+    @property
+    def short(self) -> bool:
+        """Whether somebody waits for stock, an address or the engine's memory, and was told so."""
+        return any(self.placement.is_waited_for(zone) for zone in self._short)
 
     def ask(self, request: InstanceRequest) -> None:
         """Queue an instance; the answer comes by `feed`, at once for one that has its place already."""
@@ -143,6 +152,11 @@ class Placer:
         if pressed != before:
             self._untold |= dict.fromkeys(self.placement.waiting(zone), zone)
         self._tell(zone, pressed)
+        if self.placement.is_waited_for(zone):
+            self._short.add(zone)
+            self._now_short()
+        else:
+            self._short.discard(zone)
 
     def _tell(self, zone: ZoneId, pressed: tuple[str, str] | None) -> None:
         for uid in [uid for uid, where in self._untold.items() if where == zone]:

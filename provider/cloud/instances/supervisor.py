@@ -54,6 +54,7 @@ from provider.cloud.instances.instructions import (
 from provider.cloud.instances.looks import Looks
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.probes import run_probe
+from provider.cloud.instances.removals import Removals
 from provider.cloud.instances.sale import take_size
 from provider.cloud.instances.snapshot import MachineSnapshot
 from provider.cloud.instances.specs import instance_id
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-REMOVALS_AT_A_TIME = 2
 _LONGEST_PAUSE = 300.0
 _CALM = 2 * _LONGEST_PAUSE
 """An instance whose work did not break for so long begins again with the first pause."""
@@ -112,7 +112,7 @@ class Supervisor:
         self.hub = WatchHub(self._describe, lambda: self.entries)
         self.looks = Looks(runtime, clock, self.entries, self._saw, self._begin)
         self.starts = ActQueue(starts_in_flight, spawn)
-        self.removals = ActQueue(REMOVALS_AT_A_TIME, spawn)
+        self.removals = Removals(self.starts, spawn, clock, lambda: self.placer.short)
         self._acts = Acts(runtime, clock, self.hub.notice)
         self._timers = Timers(clock, spawn, self._due)
         self._inbox: list[tuple[Entry, Event]] = []
@@ -300,9 +300,9 @@ class Supervisor:
                 self._begin(entry, self._stop, instruction)
             case RemoveAttempt(name):
                 act = partial(self._work, entry, self._remove_attempt, instruction)
-                self.removals.submit(uid, self._rank(), name, act)
+                self.removals.submit(uid, name, act)
             case ReleaseSandbox():
-                self.removals.submit(uid, self._rank(), "", partial(self._work, entry, self._release))
+                self.removals.submit(uid, "", partial(self._work, entry, self._release))
             case RunProbe():
                 self._begin(entry, self._probe, instruction)
             case RunHook():
@@ -312,10 +312,6 @@ class Supervisor:
                 self.hub.notice(
                     Notice(uid=uid, reason=reason, message=message, warning=warning, container=container, at=at)
                 )
-
-    def _rank(self) -> int:
-        self._orders += 1
-        return self._orders
 
     async def _create_sandbox(self, entry: Entry, wanted: CreateSandbox) -> None:
         self.looks.act_begins(entry)
