@@ -25,18 +25,18 @@ from provider.cluster.processes import Process, wait_until
 from provider.cluster.provider_daemon import start_provider
 from provider.cluster.steps import Steps
 from tests.support.engine_events import recorded
-from tests.support.engine_proxy import engine_proxy
 from tests.support.installation import installed
 from tests.support.names import own_name
 from tests.support.pods import PODS, exec_in, is_running, main_state, phase_is, pod_gone, pod_that, restarts, shell_pod
 from tests.support.provider_log import ProviderLog, cpu_seconds
+from tests.support.relay import engine_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from provider.kube.client import HttpKubeApi, Json
-    from tests.support.engine_proxy import EngineProxy
     from tests.support.installation import Lab
+    from tests.support.relay import Relay
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -49,7 +49,7 @@ WAITS = "until test -e /go; do sleep 0.2; done; "
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[EngineProxy]:
+def proxy() -> Iterator[Relay]:
     with (
         tempfile.TemporaryDirectory(prefix="zl-proxy-", dir="/tmp") as directory,
         engine_proxy(Path(directory) / "docker.sock") as relay,
@@ -58,7 +58,7 @@ def proxy() -> Iterator[EngineProxy]:
 
 
 @pytest.fixture(scope="module")
-def lab(proxy: EngineProxy) -> Iterator[Lab]:
+def lab(proxy: Relay) -> Iterator[Lab]:
     config = {"name": NAME, "runtime": {"docker": {"host": proxy.host}}}
     with installed(NAME, argo=False, config=config) as up:
         yield up
@@ -218,7 +218,7 @@ async def pod_log(lab: Lab, name: str) -> str:
     return (await process.communicate())[0].decode()
 
 
-async def test_an_engine_that_is_away_fails_no_pod(lab: Lab, api: HttpKubeApi, proxy: EngineProxy) -> None:
+async def test_an_engine_that_is_away_fails_no_pod(lab: Lab, api: HttpKubeApi, proxy: Relay) -> None:
     pods = await started(
         api,
         shell_pod("stays", "exec sleep 1000"),

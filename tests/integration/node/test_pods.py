@@ -19,7 +19,7 @@ from provider.kube.client import HttpKubeApi, KubeError
 from tests.integration.node.pod_lab import CLOCK, HOST_IP, PodLab, pod_lab
 from tests.support.cloud_worlds import ZONE
 from tests.support.control_plane import add_node, client, node_kubeconfig, until
-from tests.support.tcp_proxy import tcp_proxy
+from tests.support.relay import tcp_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

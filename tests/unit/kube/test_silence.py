@@ -18,7 +18,7 @@ from provider.kube import client as client_module
 from provider.kube.client import IDLE, HttpKubeApi, KubeError
 from provider.kube.reflector import Reflector
 from provider.kube.transport import PROBE_AFTER_SECONDS, UNANSWERED_SECONDS, Transport, _socket
-from tests.support.tcp_proxy import TcpProxy, tcp_proxy
+from tests.support.relay import Relay, tcp_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ class Server:
 class Way:
     """The server, the relay before it, and a client that knows the relay only."""
 
-    def __init__(self, server: Server, proxy: TcpProxy, api: HttpKubeApi) -> None:
+    def __init__(self, server: Server, proxy: Relay, api: HttpKubeApi) -> None:
         self.server, self.proxy, self.api = server, proxy, api
 
 

@@ -1,4 +1,8 @@
-"""A relay before a TCP port, which a test may cut (reset), or silence: bytes are swallowed, nothing is ever answered."""
+"""A relay before a TCP port or the engine's socket, which a test may cut (reset) or silence (swallow every byte).
+
+with tcp_proxy(port) as relay:              # relay.port on the loopback
+with engine_proxy(directory / "s") as relay:  # relay.host: an engine that is away, without stopping the real one
+"""
 
 from __future__ import annotations
 
@@ -9,31 +13,45 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+ENGINE = "/var/run/docker.sock"
 _CHUNK = 1 << 16
 _RESET = struct.pack("ii", 1, 0)
 
 
-class TcpProxy:
-    """Listens on the loopback, at `port`; threads, because a test's loop may be the one that waits for it."""
+class Relay:
+    """Relays bytes, half-closes included; threads, for it may live longer than any event loop of a test."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
         self.connections = 0
         """how many have been accepted since the start"""
+        self.refused = 0
+        """how many were reset at once while it was cut"""
         self.accepted = threading.Event()
         """set at each"""
         self.swallowed = 0
         """bytes that came from either side and went nowhere"""
-        self._target = target
+        self._connect = connect
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._cut = False
         self._silent = False
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = listener
         self._start(self._accept)
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the loopback."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def host(self) -> str:
+        """The address of a Unix socket, for runtime.docker.host."""
+        return f"unix://{self._listener.getsockname()}"
 
     def cut(self) -> None:
         """Reset every connection, and every new one at once."""
@@ -78,7 +96,8 @@ class TcpProxy:
             with self._lock:
                 self.connections += 1
                 self.accepted.set()
-                server = None if self._cut else socket.create_connection(("127.0.0.1", self._target))
+                self.refused += self._cut
+                server = None if self._cut else self._connect()
                 if server is None:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     client.close()
@@ -106,10 +125,32 @@ class TcpProxy:
 
 
 @contextmanager
-def tcp_proxy(target: int) -> Iterator[TcpProxy]:
+def tcp_proxy(target: int) -> Iterator[Relay]:
     """Relay to a port of the loopback while the block runs."""
-    proxy = TcpProxy(target)
+    relay = Relay(
+        socket.create_server(("127.0.0.1", 0), backlog=64), lambda: socket.create_connection(("127.0.0.1", target))
+    )
     try:
-        yield proxy
+        yield relay
     finally:
-        proxy.close()
+        relay.close()
+
+
+@contextmanager
+def engine_proxy(path: Path) -> Iterator[Relay]:
+    """Relay to the engine from a Unix socket at `path` while the block runs."""
+
+    def connect() -> socket.socket:
+        engine = socket.socket(socket.AF_UNIX)
+        engine.connect(ENGINE)
+        return engine
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(256)
+    relay = Relay(listener, connect)
+    try:
+        yield relay
+    finally:
+        relay.close()
+        path.unlink()
