@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from provider.clock import SystemClock
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.kube.client import KubeError
+from provider.model.profile import PLAIN
 from provider.model.volume import FilesVolume
 from provider.pods.capacity import Sizes
 from provider.pods.controller import PodController
@@ -81,6 +82,7 @@ class PodLab:
         self.own = own
         self.backend = backend
         self.runtime: CountingRuntime = runtime
+        self.profile = PLAIN
         self.controller: PodController | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -92,7 +94,7 @@ class PodLab:
         """Begin anew: nothing of an earlier life is known."""
         context = NodeContext(
             name=self.node,
-            placement=Placement(zone=ZONE.id, cluster_dns=("10.96.0.10",)),
+            placement=Placement(zone=ZONE.id, cluster_dns=("10.96.0.10",), profile=self.profile),
             services=lambda: (),
             host_ip=lambda: HOST_IP,
             allocatable=lambda: Sizes(cpu=4000, memory=4 << 30, ephemeral_storage=1 << 40, pods=100),
@@ -123,6 +125,7 @@ class PodLab:
         *,
         simulate: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
         node: str = "",
         **spec: Any,
     ) -> Json:
@@ -131,7 +134,7 @@ class PodLab:
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "annotations": hints, "labels": labels or {}},
+            "metadata": {"name": name, "annotations": {**hints, **(annotations or {})}, "labels": labels or {}},
             "spec": {
                 "nodeName": node or self.node,
                 "restartPolicy": "Never",
