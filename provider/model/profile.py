@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from fractions import Fraction
+from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -79,18 +80,26 @@ class InstanceTypes(Struct, frozen=True):
     cpus: tuple[int, ...]
     """milli-cores of the types that each family has, ascending."""
 
-    def all(self) -> Iterator[InstanceSize]:
-        """Yield every type; by generation (the newest first), family, size (the smallest first)."""
-        for generation in self.generations:
-            for family in self.families:
-                for cpu in self.cpus:
-                    name = f"{self.prefix}.{family.name}{generation}"
-                    memory = family.memory_per_cpu * cpu // 1000
-                    yield InstanceSize(cpu, memory, name, f"{name}.{type_size(cpu)}")
+    def all(self) -> tuple[InstanceSize, ...]:
+        """Return every type; by generation (the newest first), family, size (the smallest first)."""
+        return tuple(_by_name(self).values())
 
     def find(self, name: str) -> InstanceSize | None:
         """Return a type by its name."""
-        return next((one for one in self.all() if one.type == name), None)
+        return _by_name(self).get(name)
+
+
+@cache
+def _by_name(types: InstanceTypes) -> dict[str, InstanceSize]:
+    """Return all types by their names; made once for each profile, as every pod looks at them."""
+    found: dict[str, InstanceSize] = {}
+    for generation in types.generations:
+        for family in types.families:
+            name = f"{types.prefix}.{family.name}{generation}"
+            for cpu in types.cpus:
+                one = InstanceSize(cpu, family.memory_per_cpu * cpu // 1000, name, f"{name}.{type_size(cpu)}")
+                found[one.type] = one
+    return found
 
 
 def type_size(cpu: int) -> str:

@@ -48,10 +48,8 @@ def size_plan(pod: Pod, profile: Profile) -> SizePlan:
     """Return what a pod becomes. Raises Rejection where the profile's cloud has no size for it."""
     planner = _Planner(pod, profile)
     if profile.grid is None:
-        size = pod_requests(pod.spec)
-        plain = InstanceSize(size.get("cpu", 0), size.get("memory", 0))
-        disk = size.get("ephemeral-storage", 0)
-        return SizePlan(sizes=(plain,), disk=disk, asked=(plain.cpu, plain.memory), told=planner.told)
+        plain = InstanceSize(planner.cpu, planner.memory)
+        return SizePlan(sizes=(plain,), disk=planner.disk(0), asked=(plain.cpu, plain.memory), told=planner.told)
     sizes = planner.sizes(profile.grid)
     extra = planner.extra_disk()
     return SizePlan(
@@ -223,7 +221,7 @@ class _Planner:
 
     def _choices(self) -> tuple[Choice, Choice]:
         types = self._profile.types
-        if types is None:
+        if types is None or not self._wishes.keys() & {"families", "generations"}:
             return Choice(), Choice()
         names = dict.fromkeys(one.family for one in types.all())
         return self._choice("families", tuple(names)), self._choice("generations", types.generations)

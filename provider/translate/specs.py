@@ -49,7 +49,7 @@ def _shapes(types: InstanceTypes | None) -> str:
         return f"allowed: {SHAPE}"
     families = ", ".join(f"{types.prefix}.{one.name}" for one in types.families)
     return (
-        f"allowed: {SHAPE}, or a type such as `{next(types.all()).type}` "
+        f"allowed: {SHAPE}, or a type such as `{types.all()[0].type}` "
         f"(families {families}; generations {', '.join(types.generations)})"
     )
 

@@ -25,6 +25,8 @@ def written_back(pod: Pod, instance: Instance, profile: Profile) -> dict[str, st
     if not keys or instance.placed_at is None:
         return {}
     given = pod.metadata.annotations or {}
+    if any(key.writes == "instanceId" and given.get(key.key) == instance.id for key in keys):
+        return {}  # all were written at once
     size = _bought(pod, instance, profile)
     texts = {
         "instanceId": str(instance.id),

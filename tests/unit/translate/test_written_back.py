@@ -65,3 +65,7 @@ def test_the_other_clouds(profile: str, expected: dict[str, str]) -> None:
 
 def test_nothing_is_told_before_the_instance_has_its_place() -> None:
     assert written_back(pod(), replace(INSTANCE, placed_at=None), load_profile("eci")) == {}
+
+
+def test_what_stands_there_already_is_not_written_again() -> None:
+    assert written_back(pod(instance_id="eci-1"), INSTANCE, load_profile("eci")) == {}
