@@ -27,6 +27,7 @@ from provider.model.errors import CloudError
 from provider.model.ids import ZoneId
 from provider.node.api_server_redirect import ApiServerRedirect
 from provider.node.version import kubelet_version
+from provider.pods.rebinder import Rebinder
 from provider.pods.services import ServiceCatalogue
 from provider.rpc.server import serve
 from provider.supervision import keep_running
@@ -128,7 +129,9 @@ async def _serve_nodes(
     redirect = ApiServerRedirect(
         api, cloud.backend, override=options.config.cluster.api_server, clock=clock, random=random
     )
+    rebinder = Rebinder(cloud.backend, clock=clock)
     shared = Shared(
+        rebinder=rebinder,
         config=options.config,
         profile=load_profile(options.config.profile),
         zones=zones,
@@ -146,6 +149,7 @@ async def _serve_nodes(
     async with asyncio.TaskGroup() as group:
         for name, work in (
             ("services", services.run),
+            ("rebinder", rebinder.run),
             ("redirect-service", redirect.follow_service),
             ("redirect-endpoints", redirect.follow_endpoints),
             *((f"node {node.name}", node.run) for node in nodes),

@@ -7,7 +7,7 @@ the certificate request and for what NodeRestriction keeps from nodes.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from provider.supervision import keep_running
 from provider.translate.request import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from random import Random  # noqa: TID251 (the type; the value is injected)
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from provider.kubelet_ports import KubeletPort
     from provider.model.capacity import Zone
     from provider.model.profile import Profile
+    from provider.pods.rebinder import Rebinder
     from provider.pods.services import ServiceCatalogue
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class Shared:
 
     config: ProviderConfig
     profile: Profile
+    rebinder: Rebinder
     zones: Mapping[ZoneId, Zone]
     directory: Path
     api: HttpKubeApi
@@ -128,8 +130,36 @@ class ZoneNode:
             {self.zone: controller},
             clock=clock,
             random=random,
-            zone_changed=lambda zone: agent.zone_changed() if zone == self.zone else None,
+            zone_changed=lambda zone: self._zone_changed(agent, zone),
         )
+        with self._rebinding(controller):
+            await self._run_parts(api, credential, certificate, agent, controller, feed)
+
+    @contextmanager
+    def _rebinding(self, controller: PodController) -> Iterator[None]:
+        """Let pods that wait here go to other zones; only where nodes offer what their zones can sell."""
+        if self._shared.profile.grid is None:
+            yield
+            return
+        with self._shared.rebinder.joined(controller):
+            yield
+
+    def _zone_changed(self, agent: NodeAgent, zone: ZoneId) -> None:
+        # Any zone's stock: this one offers more, or less, when the others have none.
+        if zone == self.zone or self._shared.profile.grid is not None:
+            agent.zone_changed()
+            self._shared.rebinder.wake()
+
+    async def _run_parts(
+        self,
+        api: HttpKubeApi,
+        credential: NodeCredential,
+        certificate: ServingCertificate,
+        agent: NodeAgent,
+        controller: PodController,
+        feed: InstanceFeed,
+    ) -> None:
+        clock = self._shared.clock
         async with asyncio.TaskGroup() as group:
             for name, work in (
                 ("node", agent.run),
@@ -178,6 +208,7 @@ class ZoneNode:
             clock=shared.clock,
             random=shared.random,
             demand_changed=agent.zone_changed if follows_stock else lambda: None,
+            stock_waited=shared.rebinder.wake,
         )
 
     async def _serve_port(self, controller: PodController, certificate: ServingCertificate) -> None:

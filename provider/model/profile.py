@@ -184,6 +184,7 @@ MEANINGS = frozenset(
         "bestEffort",
         "spotStrategy",
         "extraDisk",
+        "failStrategy",
         "route",
     }
 )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _ENDED = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
 CREATED = "ContainerInstanceCreated"
 """ECI's condition beside Kubernetes' own; reason `ContainerGroup.NoStock` (published)."""
+SCHEDULE_FAILED = "ContainerInstanceScheduleFailed"
+"""ECI's status.reason of a pod that would rather fail than wait; its message is `<code>: <text>`."""
 _Draft = tuple[str, bool, str, str]
 
 
@@ -47,6 +49,9 @@ def _created(instance: Instance, old: Condition | None) -> list[_Draft]:
     if instance.phase is InstancePhase.SCHEDULING and instance.reason:
         kind, dot, what = instance.reason.rpartition(".")
         return [(CREATED, False, f"ContainerGroup.{what}" if kind and dot else what, instance.message)]
+    if instance.reason == SCHEDULE_FAILED:
+        code, _, text = instance.message.partition(": ")
+        return [(CREATED, False, f"ContainerGroup.{code.rpartition('.')[2]}", text)]
     return [] if old is None else [(CREATED, False, old.reason, old.message)]
 
 

@@ -18,14 +18,18 @@ from provider.kube.reflector import Reflector
 from provider.model.errors import CloudCode, CloudError, Rejection
 from provider.model.ids import PodUid, ZoneId
 from provider.model.instance import TERMINAL, Change, InstanceChanged, InstanceGone, Notice, Synced
+from provider.model.stock import Amounts
 from provider.observability.trouble import Trouble
 from provider.pods.actions import CreateInstance, DeleteInstance, ForgetInstance, PodAction, TryAgain, WriteStatus
 from provider.pods.capacity import Sizes
+from provider.pods.conditions import SCHEDULE_FAILED
 from provider.pods.demand import DemandBook
 from provider.pods.executor import CONFLICT, NOT_FOUND, Executor, NodeContext
 from provider.pods.live_volumes import LiveVolumes
+from provider.pods.node_affinity import selects
 from provider.pods.pull_secrets import PullSecrets
-from provider.pods.reconcile import plan
+from provider.pods.rebind import Waiter, fails_fast, is_recreated, waits_for_stock
+from provider.pods.reconcile import Refusal, plan
 from provider.pods.record import PodRecord
 from provider.pods.status import ENDED
 from provider.pods.status_writer import StatusWriter, Write
@@ -69,8 +73,10 @@ class PodController:
         clock: Clock,
         random: Random,
         demand_changed: Callable[[], None] = lambda: None,
+        stock_waited: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the node's own credential as `api`, and whom to tell when `demand` has changed."""
+        """Take the node's own credential as `api`, whom to tell when `demand` has changed, and when a pod waits."""
+        self._stock_waited = stock_waited
         self._node = node
         self._demand = DemandBook(node.placement.profile)
         self._demand_changed = demand_changed
@@ -137,6 +143,50 @@ class PodController:
             uid for uid, one in self._records.items() if one.instance is None and one.refusal is None and not one.lost
         )
 
+    @property
+    def node_name(self) -> str:
+        """The Node's name."""
+        return self._node.name
+
+    @property
+    def node_labels(self) -> Mapping[str, str] | None:
+        """The Node's labels; None before it is registered."""
+        return self._node.labels()
+
+    def waiters(self, nodes: Mapping[ZoneId, tuple[str, Mapping[str, str] | None]]) -> list[Waiter]:
+        """Return the pods that wait for stock and may be made anew; `nodes` are the zones' Nodes and their labels."""
+        found = []
+        for record in self._records.values():
+            raw, instance = record.raw, record.instance
+            if raw is None or instance is None or not waits_for_stock(instance):
+                continue
+            if record.terminating or record.refusal is not None or not is_recreated(raw):
+                continue
+            others = [
+                zone
+                for zone, (name, labels) in nodes.items()
+                if zone != self.zone and labels is not None and selects(raw, name, labels)
+            ]
+            size = Amounts(instance.cpu, instance.memory, 0, 1)
+            found.append(
+                Waiter(
+                    uid=record.uid,
+                    zone=self.zone,
+                    size=size,
+                    others=tuple(others),
+                    priority=raw["spec"].get("priority") or 0,
+                    since=instance.created_at,
+                )
+            )
+        return found
+
+    async def rebind(self, uid: PodUid, to: ZoneId) -> bool:
+        """Delete a pod that waits for stock, for its owner to make it anew; False if it has changed meanwhile."""
+        record = self._records.get(uid)
+        if record is None or record.terminating or not waits_for_stock(record.instance):
+            return False
+        return await self._executor.rebind(record, to)
+
     # ------------------------------------------------------------------ what the two sides tell
 
     async def _pod_changed(self, change: store.Change) -> None:
@@ -163,6 +213,8 @@ class PodController:
         match change:
             case InstanceChanged(instance):
                 self._record(instance.uid).instance = instance
+                if waits_for_stock(instance):
+                    self._stock_waited()
                 self._pull_secrets.instance_changed(instance)
                 self._look(instance.uid)
             case InstanceGone(uid):
@@ -232,6 +284,7 @@ class PodController:
         if record is None:
             return False
         self._keep_books(record)
+        self._fail_fast(record)
         desired = record.desired(listed=self._reflector.synced)
         observed = record.observed(self.zone, self._node.host_ips, known=self._known)
         more = False
@@ -243,6 +296,14 @@ class PodController:
                 self._later_again(record, error)
                 return False
         return more or self._dropped(record)
+
+    def _fail_fast(self, record: PodRecord) -> None:
+        """Refuse a pod that would rather fail than wait for stock."""
+        instance, pod = record.instance, record.pod
+        if pod is None or instance is None or record.refusal is not None or not waits_for_stock(instance):
+            return
+        if fails_fast(pod, self._node.placement.profile):
+            record.refusal = Refusal(SCHEDULE_FAILED, f"{instance.reason}: {instance.message}", self._clock.now())
 
     async def _act(self, record: PodRecord, action: PodAction) -> bool:
         """Carry one action out; say whether the plan is to be made anew."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from provider.cloud.backend import ElasticBackend
     from provider.kube.client import KubeApi
     from provider.kube.events import EventRecorder
+    from provider.model.ids import ZoneId
     from provider.model.instance import Instance
     from provider.model.pod import Pod
     from provider.pods.record import PodRecord
@@ -336,6 +337,30 @@ class Executor:
             if error.code is not CloudCode.NOT_FOUND:
                 raise
             record.instance, record.lost = None, True
+
+    async def rebind(self, record: PodRecord, to: ZoneId) -> bool:
+        """Delete a waiting pod as it was seen, and its instance at once; False if somebody has changed it meanwhile.
+
+        With grace 0, for nothing runs: the pod of a workflow must never be seen as failed.
+        """
+        raw = record.raw
+        if raw is None:
+            return False
+        meta = raw["metadata"]
+        zone = self._node.placement.zone
+        self._event(
+            raw, "StockExhaust", f"zone {zone} has no stock for it: it is made anew for zone {to}", warning=True
+        )
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        try:
+            version = meta["resourceVersion"]
+            await self._api.delete(path, uid=record.uid, resource_version=version, grace_seconds=0)
+        except KubeError as error:
+            if error.code not in (NOT_FOUND, CONFLICT):
+                raise
+            return False
+        await self._delete(record, 0)
+        return True
 
     async def _remove(self, record: PodRecord) -> None:
         if record.raw is None:

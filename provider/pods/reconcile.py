@@ -159,6 +159,8 @@ def _over(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[Po
     instance = observed.instance
     if instance is None:
         return []
+    if observed.refusal is not None and instance.placed_at is None:
+        return _end(instance, 0)  # it never began: what was said of the refusal stands
     ending = [] if instance.phase in TERMINAL else _end(instance, grace_of(pod))
     return [*ending, *_write(pod, instance, desired, observed, now)]
 
@@ -166,10 +168,11 @@ def _over(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[Po
 def _alive(pod: Pod, desired: Desired, observed: Observed, now: float) -> list[PodAction]:
     zone, refusal, waiting = observed.zone, observed.refusal, observed.waiting
     instance = observed.instance
+    if refusal is not None and (instance is None or instance.placed_at is None):
+        ending = [] if instance is None else _end(instance, 0)
+        return [*ending, *_write(pod, _of_refusal(pod, zone, refusal), desired, observed, now)]
     if instance is not None:
         return [*_deadline(pod, instance), *_write(pod, instance, desired, observed, now)]
-    if refusal is not None:
-        return _write(pod, _of_refusal(pod, zone, refusal), desired, observed, now)
     if observed.lost or has_begun(pod.status):
         gone = remembered(pod, zone, reason=LOST, message=LOST_MESSAGE)
         return _write(pod, gone, desired, observed, now)
