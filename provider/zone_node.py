@@ -122,7 +122,7 @@ class ZoneNode:
             seen=certificate.node_seen,
             address=self._port.address,
             demand=None if shared.profile.grid is None else lambda: controller.demand(),  # noqa: PLW0108 - made below
-            default_size=shared.profile.default,
+            default_size=shared.profile.default_size,
         )
         controller = self._controller(api, agent)
         feed = InstanceFeed(

@@ -99,6 +99,13 @@ class _Reader:
             else:
                 spot = Spot(sold, self._cpu(config.spot.least_cpu, "spot.leastCpu"))
         self._words(config)
+        default = InstanceSize(
+            self._cpu(config.default.cpu, "default.cpu"), self._bytes(config.default.memory, "default.memory")
+        )
+        extra = self._bytes(config.extra_memory, "extraMemory")
+        if grid is not None and grid.smallest(default.cpu, default.memory + extra) is None:
+            text = f"{config.default.cpu} vCPU and {config.default.memory} of memory, with extraMemory"
+            self._note(f"default: no size has {text}")
         if config.prices is not None and not config.currency:
             self._note("currency: missing: the prices need one")
         return Profile(
@@ -108,10 +115,8 @@ class _Reader:
             grid=grid,
             spot=spot,
             counts=config.counts,
-            default=InstanceSize(
-                self._cpu(config.default.cpu, "default.cpu"), self._bytes(config.default.memory, "default.memory")
-            ),
-            extra_memory=self._bytes(config.extra_memory, "extraMemory"),
+            default=default,
+            extra_memory=extra,
             free_disk=self._bytes(config.free_disk, "freeDisk"),
             surplus_to_first=config.surplus_to_first,
             ignore_env=config.ignore_env,

@@ -241,6 +241,13 @@ class Profile(Struct, frozen=True, kw_only=True):
     """keys that begin so are this cloud's; one that is not in `keys` is a mistake."""
     keys: tuple[KnownKey, ...] = ()
 
+    @property
+    def default_size(self) -> InstanceSize:
+        """The size that a pod gets that asks for nothing: the default and what the cloud itself takes, rounded up."""
+        memory = self.default.memory + self.extra_memory
+        fit = None if self.grid is None else self.grid.smallest(self.default.cpu, memory)
+        return self.default if fit is None else InstanceSize(*fit)
+
     def code(self, refusal: str) -> str:
         """Return the cloud's code for one of `REFUSALS`; empty where it has published none."""
         return dict(self.codes).get(refusal, "")

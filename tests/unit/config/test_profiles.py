@@ -104,6 +104,19 @@ def test_the_price_of_two_vcpu_and_four_gib() -> None:
     assert load_profile("plain").price_per_hour(InstanceSize(2000, 4 * GIB)) is None
 
 
+@pytest.mark.parametrize(
+    ("profile", "cpu", "memory"),
+    [("plain", 0, 0), ("eci", 2000, 4), ("acs", 2000, 4), ("fargate", 250, 0.5), ("aci", 1000, 1.5)],
+)
+def test_the_size_of_a_pod_that_asks_for_nothing(profile: str, cpu: int, memory: float) -> None:
+    assert load_profile(profile).default_size == InstanceSize(cpu, int(memory * GIB))
+
+
+def test_a_default_must_be_on_offer() -> None:
+    told = mistakes("{name: mine, extends: eci, default: {cpu: 65, memory: 1Gi}}")
+    assert told == ("default: no size has 65 vCPU and 1Gi of memory, with extraMemory",)
+
+
 def test_instance_types_by_name() -> None:
     types = load_profile("eci").types
     assert types is not None
