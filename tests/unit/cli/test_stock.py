@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -18,9 +21,11 @@ from tests.support.cloud_worlds import local_backend, simulated_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from provider.cloud.admin import CloudAdmin
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "stock.md"
 
 
 @pytest.fixture
@@ -96,3 +101,18 @@ def test_without_a_provider_it_is_said_what_to_look_at(tmp_path: Path, monkeypat
     result = CliRunner().invoke(app, ["zones"])
     assert isinstance(result.exception, SetupError)
     assert "zonelet status" in result.exception.next_step
+
+
+@pytest.mark.usefixtures("cloud")
+def test_every_command_of_the_guide_runs() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 10
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "zonelet"
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, (command, result.output)
+        assert "zone-a" in result.stdout
+    (row,) = rows("stock")
+    assert row["set_by"] == "configuration"
