@@ -90,6 +90,12 @@ class World:
         )
         return str(made["metadata"]["uid"])
 
+    async def created(self, name: str, **fields: Any) -> str:
+        """Bind a pod and wait until the cloud has accepted it; return its UID."""
+        uid = await self.pod(name, **fields)
+        await self.settle(0.1)
+        return uid
+
     async def get(self, name: str = "p") -> Json:
         return await self.api.get(f"{PODS}/{name}")
 

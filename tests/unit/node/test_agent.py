@@ -15,28 +15,19 @@ from provider.model.errors import CloudCode, CloudError
 from tests.support.node_world import ENGINE, LEASE, NODES, PATH, PROVIDER_ID, NodeWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.kube_fake import Call
+
 
 pytestmark = pytest.mark.looptime
 
+
 Json = dict[str, Any]
+
+
 DOWN = BackendHealth(healthy=False, reason="EngineDown", message="the engine does not answer: connection refused")
+
+
 OURS = {"key": "virtual-kubelet.io/provider", "value": "zonelet", "effect": "NoSchedule"}
-NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[NodeWorld]:
-    one = NodeWorld()
-    yield one
-    await one.kill()
-
-
-def stranger(provider_id: str = "aws:///eu-west-1a/i-0abc", **status: Any) -> Json:
-    spec = {"providerID": provider_id} if provider_id else {}
-    return {"metadata": {"labels": {"owner": "them"}}, "spec": spec, "status": status}
 
 
 # ------------------------------------------------------------------ registration
@@ -201,153 +192,6 @@ async def test_a_late_answer_does_not_bring_a_former_node_back(world: NodeWorld)
     assert [each for each in logs if each["event"] == "node.failed"] == []
 
 
-# ------------------------------------------------------------------ somebody else's Node
-
-
-@pytest.mark.parametrize(
-    "theirs",
-    [stranger(), stranger("zonelet://local/other/zone-a"), stranger("", nodeInfo={"kubeletVersion": "v1.37.2"})],
-    ids=["cloud", "installation", "kubelet"],
-)
-async def test_another_ones_node_is_left_alone_until_it_goes(world: NodeWorld, theirs: Json) -> None:
-    world.api.put(PATH, theirs)
-    before = world.node()
-    with structlog.testing.capture_logs() as logs:
-        await world.start()
-        await world.settle(400)
-    assert world.node() == before
-    assert (world.node_api.writes, world.provider_api.writes) == ([], [])
-    assert world.api.held(LEASE) is None
-    assert not world.agent.registered.is_set()
-    assert not world.agent.owned.is_set()
-    assert world.seen == []  # no serving certificate is asked for its addresses
-    told = [each for each in logs if each["event"] == "node.taken"]
-    assert len(told) == 1
-    assert "kubectl delete node virtual-kubelet-zone-a" in told[0]["why"]
-    assert "zones[].nodeName" in told[0]["why"]
-    world.api.remove(PATH)
-    await world.settle(15)
-    assert world.node()["spec"]["providerID"] == PROVIDER_ID
-    assert world.agent.registered.is_set()
-    assert world.agent.owned.is_set()
-    assert not world.agent.taken.is_set()
-
-
-async def test_a_node_that_becomes_another_ones_is_given_up(world: NodeWorld) -> None:
-    await world.start()
-    assert world.agent.owned.is_set()
-    world.api.remove(PATH)
-    world.api.put(PATH, stranger())
-    await world.settle()
-    assert world.agent.taken.is_set()
-    assert not world.agent.owned.is_set()
-    node, lease, seen = world.node(), world.api.held(LEASE), len(world.seen)
-    world.cloud.cpu = 8_000
-    await world.settle(400)
-    assert world.node() == node
-    assert world.api.held(LEASE) == lease
-    assert len(world.seen) == seen
-
-
-async def test_a_second_stranger_is_told_of_again(world: NodeWorld) -> None:
-    with structlog.testing.capture_logs() as logs:
-        world.api.put(PATH, stranger())
-        await world.start()
-        world.api.remove(PATH)
-        await world.settle(15)
-        world.api.remove(PATH)
-        world.api.put(PATH, stranger())
-        await world.settle(15)
-    assert len([each for each in logs if each["event"] == "node.taken"]) == 2
-
-
-async def test_a_node_without_any_kubelet_is_taken(world: NodeWorld) -> None:
-    world.api.put(PATH, stranger(""))
-    await world.start()
-    assert world.node()["spec"]["providerID"] == PROVIDER_ID
-    assert world.node()["metadata"]["labels"]["owner"] == "them"
-    assert world.agent.registered.is_set()
-
-
-# ------------------------------------------------------------------ what others write
-
-
-async def test_what_others_wrote_stays(world: NodeWorld) -> None:
-    await world.start()
-    await world.kill()
-
-    def edit(node: Json) -> None:
-        node["metadata"]["labels"] |= {"example.com/pool": "gold", "kubernetes.io/role": "wrong"}
-        node["metadata"]["annotations"] = {"example.com/note": "y"}
-        node["spec"]["taints"] = [NOT_READY, {"key": "example.com/drain", "effect": "NoExecute"}]
-        node["spec"]["unschedulable"] = True
-        node["status"]["capacity"]["example.com/gpu"] = "2"
-        node["status"]["conditions"].append({"type": "KernelDeadlock", "status": "False"})
-
-    world.edit(edit)
-    await world.start()
-    node = world.node()
-    assert node["metadata"]["labels"]["example.com/pool"] == "gold"
-    assert node["metadata"]["labels"]["kubernetes.io/role"] == "agent"
-    assert node["metadata"]["annotations"] == {"example.com/note": "y"}
-    assert node["spec"]["taints"] == [NOT_READY, {"key": "example.com/drain", "effect": "NoExecute"}, OURS]
-    assert node["spec"]["unschedulable"] is True
-    assert node["status"]["capacity"]["example.com/gpu"] == "2"
-    assert "KernelDeadlock" in {each["type"] for each in node["status"]["conditions"]}
-
-
-async def test_what_an_administrator_changes_while_we_run_stays(world: NodeWorld) -> None:
-    await world.start()
-
-    def edit(node: Json) -> None:
-        node["spec"]["taints"] = []
-        del node["metadata"]["labels"]["kubernetes.io/role"]
-
-    world.edit(edit)
-    await world.settle(700)
-    assert world.node()["spec"]["taints"] == []
-    assert "kubernetes.io/role" not in world.node()["metadata"]["labels"]
-
-
-async def test_a_taint_that_another_writes_at_the_same_time_is_kept(world: NodeWorld) -> None:
-    def hook(call: Call) -> None:
-        if (call.verb, call.path) == ("patch", PATH) and "taints" in (call.body or {}).get("spec", {}):
-            world.api.hook = lambda _: None
-            world.edit(lambda node: node["spec"].update(taints=[NOT_READY]))
-
-    world.api.put(PATH, {"spec": {"providerID": PROVIDER_ID}})
-    world.api.hook = hook
-    await world.start()
-    assert world.node()["spec"]["taints"] == [NOT_READY, OURS]
-    assert world.agent.registered.is_set()
-
-
-async def test_a_conflict_without_end_is_tried_again_later(world: NodeWorld) -> None:
-    world.api.put(PATH, {"spec": {"providerID": PROVIDER_ID}})
-    await world.start()
-    assert world.agent.registered.is_set()
-    await world.kill()
-    world.edit(lambda node: node["spec"].update(taints=[]))
-    world.api.fail("patch", PATH, KubeError(409, "Conflict", "modified"), 7)
-    await world.start()
-    await world.settle()
-    assert world.node()["spec"]["taints"] == [OURS]
-    assert world.agent.registered.is_set()
-
-
-async def test_another_taint_of_the_configuration_replaces_ours(world: NodeWorld) -> None:
-    await world.start()
-    await world.kill()
-    world.edit(lambda node: node["spec"]["taints"].append(NOT_READY))
-    world.config = replace(world.config, node=NodeConfig(taint_value="other"))
-    await world.start()
-    assert world.node()["spec"]["taints"] == [NOT_READY, {**OURS, "value": "other"}]
-    await world.kill()
-    world.config = replace(world.config, node=NodeConfig(taint="none"))
-    await world.start()
-    assert world.node()["spec"]["taints"] == [NOT_READY]
-
-
 # ------------------------------------------------------------------ health
 
 
@@ -420,64 +264,3 @@ async def test_a_provider_that_starts_without_its_cloud_says_so_on_the_node_that
     assert world.node()["status"]["capacity"]["cpu"] == "4"
     assert world.agent.owned.is_set()  # its pods go on
     assert len(world.renewals()) == renewed
-
-
-# ------------------------------------------------------------------ what is reported, and how often
-
-
-async def test_the_lease_is_renewed_every_quarter_and_the_status_seldom(world: NodeWorld) -> None:
-    await world.start()
-    await world.settle(10)
-    leases, reports = len(world.renewals()), _reports(world)
-    await world.settle(3_000)
-    assert len(world.renewals()) - leases == 300
-    assert 9 <= _reports(world) - reports <= 11
-    heartbeat = world.ready()["lastHeartbeatTime"]
-    assert world.ready()["lastTransitionTime"] < heartbeat
-
-
-async def test_a_change_of_the_zone_is_reported_at_once(world: NodeWorld) -> None:
-    await world.start()
-    world.cloud.cpu = 12_000
-    world.agent.zone_changed()
-    await world.settle(2)
-    assert world.node()["status"]["allocatable"]["cpu"] == "12"
-
-
-async def test_many_changes_of_the_zone_are_looked_at_together(world: NodeWorld) -> None:
-    await world.start()
-    asked = world.cloud.asked
-    for _ in range(50):
-        world.agent.zone_changed()
-        await world.clock.sleep(0.05)
-    assert world.cloud.asked - asked <= 4
-
-
-async def test_the_hosts_address_stands_where_the_cloud_has_none(world: NodeWorld) -> None:
-    world.cloud.address, world.address = None, "192.0.2.7"
-    await world.start()
-    assert _address(world) == world.agent.address == "192.0.2.7"
-
-
-async def test_the_clouds_address_comes_before_the_hosts(world: NodeWorld) -> None:
-    world.address = "192.0.2.7"
-    await world.start()
-    assert _address(world) == world.agent.address == "172.20.0.5"
-
-
-async def test_the_address_stays_while_the_zone_is_made_again(world: NodeWorld) -> None:
-    await world.start()
-    world.cloud.address = None
-    await world.settle(15)
-    assert _address(world) == world.agent.address == "172.20.0.5"
-    world.cloud.address = "172.20.0.9"
-    await world.settle(15)
-    assert _address(world) == world.agent.address == "172.20.0.9"
-
-
-def _address(world: NodeWorld) -> str:
-    return next(each["address"] for each in world.node()["status"]["addresses"] if each["type"] == "InternalIP")
-
-
-def _reports(world: NodeWorld) -> int:
-    return world.node_api.writes.count(("patch", f"{PATH}/status"))

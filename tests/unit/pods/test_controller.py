@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from provider.kube.client import KubeError
-from provider.model.errors import CloudCode, CloudError
-from provider.pods.capacity import Sizes
 from tests.support.pod_world import NODE, PODS, World
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 pytestmark = pytest.mark.looptime
+
 
 TOKEN_VOLUME = {
     "name": "kube-api-access",
@@ -26,14 +22,6 @@ TOKEN_VOLUME = {
         ],
     },
 }
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    one = World()
-    await one.start()
-    yield one
-    await one.kill()
 
 
 def waiting(status: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +64,7 @@ async def test_a_pod_that_starts_soon_costs_one_write_to_running(world: World) -
 
 async def test_nothing_runs_while_nothing_happens(world: World) -> None:
     for index in range(8):
-        world.cloud.run(await _created(world, f"p{index}"))
+        world.cloud.run(await world.created(f"p{index}"))
     await world.settle()
     calls = len(world.api.calls)
     assert len(world.controller._workers) == 0
@@ -85,15 +73,9 @@ async def test_nothing_runs_while_nothing_happens(world: World) -> None:
     assert new == []
 
 
-async def _created(world: World, name: str, **fields: Any) -> str:
-    uid = await world.pod(name, **fields)
-    await world.settle(0.1)
-    return uid
-
-
 async def test_the_newest_status_is_seen_before_it_is_written(world: World) -> None:
     world.api.fail("patch", "/status", KubeError(0, "TimeoutError", ""), times=100)
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.cloud.run(uid)
     await world.settle(0.1)
     (pod,) = world.controller.pods()
@@ -105,7 +87,7 @@ async def test_the_newest_status_is_seen_before_it_is_written(world: World) -> N
 
 
 async def test_a_terminating_pod_leaves_as_soon_as_its_containers_have(world: World) -> None:
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.cloud.run(uid)
     await world.settle()
     world.cloud.ends_at_once = False
@@ -123,7 +105,7 @@ async def test_a_terminating_pod_leaves_as_soon_as_its_containers_have(world: Wo
 
 
 async def test_grace_only_shrinks(world: World) -> None:
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.cloud.run(uid)
     await world.settle()
     world.cloud.ends_at_once = False
@@ -135,7 +117,7 @@ async def test_grace_only_shrinks(world: World) -> None:
 
 async def test_a_pod_deleted_before_it_has_an_instance_goes_at_once(world: World) -> None:
     world.services = None  # creation waits
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     await world.delete()
     await world.settle(0.5)
     assert not world.exists()
@@ -144,7 +126,7 @@ async def test_a_pod_deleted_before_it_has_an_instance_goes_at_once(world: World
 
 
 async def test_a_forced_deletion_ends_the_instance(world: World) -> None:
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.cloud.run(uid)
     await world.settle()
     await world.delete(grace=0)
@@ -153,7 +135,7 @@ async def test_a_forced_deletion_ends_the_instance(world: World) -> None:
 
 
 async def test_finalizers_hold_a_pod_without_more_writes(world: World) -> None:
-    uid = await _created(world, "p", metadata={"finalizers": ["batch.kubernetes.io/job-tracking"]})
+    uid = await world.created("p", metadata={"finalizers": ["batch.kubernetes.io/job-tracking"]})
     world.cloud.run(uid)
     await world.settle()
     await world.delete()
@@ -167,11 +149,11 @@ async def test_finalizers_hold_a_pod_without_more_writes(world: World) -> None:
 
 
 async def test_a_pod_made_again_under_its_name_is_another(world: World) -> None:
-    first = await _created(world, "p")
+    first = await world.created("p")
     world.cloud.run(first)
     await world.settle()
     await world.delete(grace=0)
-    second = await _created(world, "p")
+    second = await world.created("p")
     assert second != first
     world.cloud.run(second, "10.0.0.5")
     await world.settle()
@@ -181,7 +163,7 @@ async def test_a_pod_made_again_under_its_name_is_another(world: World) -> None:
 
 
 async def test_a_status_that_comes_late_does_not_hit_the_next_pod_of_that_name(world: World) -> None:
-    first = await _created(world, "p")
+    first = await world.created("p")
     world.cloud.run(first)
     await world.settle()
     # the pod is replaced, and the provider does not know it yet when the old instance ends
@@ -195,7 +177,7 @@ async def test_a_status_that_comes_late_does_not_hit_the_next_pod_of_that_name(w
 
 
 async def test_a_deletion_in_a_watch_gap_is_found_by_the_next_list(world: World) -> None:
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.cloud.run(uid)
     await world.settle()
     world.api.vanish(f"{PODS}/p")
@@ -206,283 +188,12 @@ async def test_a_deletion_in_a_watch_gap_is_found_by_the_next_list(world: World)
     assert (world.cloud.deletions, world.cloud.forgotten) == ([(uid, 30)], [uid])
 
 
-# ------------------------------------------------------------------ restart
-
-
-async def test_a_restart_runs_nothing_again(world: World) -> None:
-    running = await _created(world, "running")
-    over = await _created(world, "over")
-    world.cloud.run(running)
-    world.cloud.run(over)
-    await world.settle()
-    await world.kill()
-    world.cloud.end(over)
-    await world.start()
-    await world.settle(5)
-    assert len(world.cloud.requests) == 2
-    assert (await world.status("running"))["phase"] == "Running"
-    assert (await world.status("over"))["phase"] == "Succeeded"
-    assert world.cloud.deletions == []
-
-
-async def test_a_pod_whose_instance_is_gone_fails_with_a_reason(world: World) -> None:
-    uid = await _created(world, "p")
-    world.cloud.run(uid)
-    await world.settle()
-    await world.kill()
-    world.cloud.forget_everything()
-    await world.start()
-    await world.settle(5)
-    status = await world.status()
-    assert (status["phase"], status["reason"]) == ("Failed", "InstanceLost")
-    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
-    assert len(world.cloud.requests) == 1
-
-
-async def test_a_used_token_is_not_a_second_run(world: World) -> None:
-    """The status never told of a container, but the cloud had accepted the pod and has forgotten it."""
-    uid = await _created(world, "p")
-    await world.settle()
-    await world.kill()
-    world.cloud.lose(uid)
-    await world.start()
-    await world.settle(5)
-    status = await world.status()
-    assert (status["phase"], status["reason"]) == ("Failed", "InstanceLost")
-    assert len(world.cloud.requests) == 1
-
-
-async def test_a_lost_answer_to_a_creation_is_made_good(world: World) -> None:
-    """TOKEN_CONFLICT with an instance: a second request differs (a fresh token), the instance is ours all the same."""
-    await world.api.create("/api/v1/namespaces/n/serviceaccounts", {"metadata": {"name": "default"}})
-    await world.api.create(
-        "/api/v1/namespaces/n/configmaps", {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "x"}}
-    )
-    create = world.cloud.create_instance
-
-    async def lossy(request: Any) -> Any:
-        world.cloud.create_instance = create
-        world.cloud._send, send = (lambda _: None), world.cloud._send
-        await create(request)
-        world.cloud._send = send
-        raise CloudError(CloudCode.UNAVAILABLE, "connection lost", 1)
-
-    world.cloud.create_instance = lossy
-    uid = await world.pod(spec={"volumes": [TOKEN_VOLUME]})
-    await world.settle(3)
-    assert len(world.cloud.requests) == 1
-    world.cloud.run(uid)
-    await world.settle()
-    assert (await world.status())["phase"] == "Running"
-
-
-async def test_terminating_pods_are_finished_after_a_restart(world: World) -> None:
-    lost, running = await _created(world, "lost"), await _created(world, "running")
-    world.cloud.run(lost)
-    world.cloud.run(running)
-    await world.settle()
-    await world.kill()
-    world.cloud.lose(lost)
-    await world.delete("lost")
-    await world.delete("running")
-    await world.start()
-    await world.settle()
-    assert (world.exists("lost"), world.exists("running")) == (False, False)
-    assert world.phases[lost][-1] == "Failed"
-    assert world.cloud.deletions == [(running, 30)]
-
-
-async def test_orphans_end_only_after_both_lists_and_a_question(world: World) -> None:
-    await world.kill()
-    world.cloud.add("orphan", name="gone")
-    world.cloud.add("foreign", zone="zone-b", name="other")
-    await world.start()
-    await world.settle()
-    assert world.cloud.deletions == [("orphan", 1)]
-    assert list(world.cloud.held()) == ["foreign"]
-    lists = [one.path for one in world.api.calls if one.verb == "list"]
-    assert PODS in lists
-
-
-async def test_a_pod_that_the_list_missed_keeps_its_instance(world: World) -> None:
-    uid = await _created(world, "p")
-    world.cloud.run(uid)
-    await world.settle()
-    await world.kill()
-    real = world.api.list
-
-    async def stale(path: str, query: Any = None) -> Any:
-        listed = await real(path, query)
-        return {**listed, "items": []} if path == "/api/v1/pods" else listed
-
-    world.api.list = stale  # type: ignore[method-assign]
-    await world.start()
-    await world.settle(10)
-    assert world.cloud.deletions == []
-
-
-async def test_an_api_server_that_is_away_keeps_orphans(world: World) -> None:
-    await world.kill()
-    world.cloud.add("orphan", name="gone")
-    world.api.fail("list", PODS, KubeError(0, "ClientConnectorError", "no route"), times=3)
-    await world.start()
-    assert world.cloud.deletions == []
-    await world.settle(30)
-    assert world.cloud.deletions == [("orphan", 1)]
-
-
-# ------------------------------------------------------------------ what cannot run, and what has to wait
-
-
-async def test_an_unsupported_field_fails_the_pod_with_all_it_needs(world: World) -> None:
-    uid = await world.pod(spec={"hostNetwork": True})
-    await world.settle()
-    status = await world.status()
-    message = "spec.hostNetwork: hostNetwork is not supported by this node"
-    assert (status["phase"], status["reason"]) == ("Failed", "UnsupportedPodSpec")
-    assert status["message"] == f"Pod was rejected: {message}"
-    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 128
-    (event,) = world.api.events()
-    assert (event["type"], event["reason"], event["message"]) == ("Warning", "UnsupportedPodSpec", message)
-    assert event["involvedObject"]["uid"] == uid
-    assert world.cloud.requests == []
-    assert world.changes() == ["patch Failed"]
-
-
-async def test_a_pod_beyond_the_node_is_rejected_as_the_kubelet_does(world: World) -> None:
-    box = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}
-    first = await _created(world, "first", spec={"containers": [box]})
-    await _created(world, "second", spec={"containers": [box]})
-    await world.settle()
-    status = await world.status("second")
-    text = "Node didn't have enough resource: cpu, requested: 3000, used: 3000, capacity: 4000"
-    assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
-    assert status["message"] == f"Pod was rejected: {text}"
-    assert [(one["reason"], one["message"]) for one in world.api.events()] == [("OutOfcpu", text)]
-    # what has ended makes room
-    world.cloud.run(first)
-    world.cloud.end(first)
-    await world.settle()
-    await _created(world, "third", spec={"containers": [box]})
-    assert len(world.cloud.requests) == 2
-
-
-async def test_what_ran_before_a_restart_counts(world: World) -> None:
-    world.allocatable = Sizes(cpu=1000, memory=2**30, ephemeral_storage=2**30, pods=2)
-    for name in ("a", "b"):
-        await _created(world, name)
-    await world.kill()
-    await world.start()
-    await _created(world, "c")
-    await world.settle()
-    assert (await world.status("c"))["reason"] == "OutOfpods"
-
-
-async def test_a_shortage_of_the_cloud_is_waited_for_and_shown(world: World) -> None:
-    world.cloud.refusals = [CloudError(CloudCode.IP_NOT_ENOUGH, "vsw-1 has no address left", 10)] * 2
-    uid = await world.pod()
-    await world.settle(5)
-    status = await world.status()
-    assert (status["phase"], waiting(status)) == (
-        "Pending",
-        {
-            "reason": "ContainerCreating",
-            "message": "InvalidVSwitchId.IpNotEnough: vsw-1 has no address left",
-        },
-    )
-    assert world.cloud.requests == []
-    await world.settle(20)
-    assert [one.uid for one in world.cloud.requests] == [uid]
-    assert waiting(await world.status()) == {"reason": "ContainerCreating"}
-    assert world.reasons() == ["FailedCreatePodSandBox"]
-    assert world.api.events()[0]["count"] == 2
-
-
-async def test_a_refusal_of_the_cloud_for_good_fails_the_pod(world: World) -> None:
-    world.cloud.refusals = [CloudError(CloudCode.NO_STOCK, "no machine is that large")]
-    await world.pod()
-    await world.settle()
-    status = await world.status()
-    assert (status["phase"], status["reason"]) == ("Failed", "NoStock")
-    assert status["message"] == "Pod was rejected: no machine is that large"
-
-
-async def test_a_missing_config_map_of_a_variable_is_waited_for(world: World) -> None:
-    source = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "k"}}}
-    await world.pod(spec={"containers": [{"name": "c", "image": "i", "env": [source]}, {"name": "d", "image": "i"}]})
-    await world.settle(3)
-    status = await world.status()
-    states = {one["name"]: one["state"]["waiting"] for one in status["containerStatuses"]}
-    assert states == {
-        "c": {"reason": "CreateContainerConfigError", "message": 'configmap "later" not found'},
-        "d": {"reason": "ContainerCreating"},
-    }
-    (event,) = world.api.events()
-    assert (event["reason"], event["message"]) == ("Failed", 'Error: configmap "later" not found')
-    assert event["involvedObject"]["fieldPath"] == "spec.containers{c}"
-    await world.api.create("/api/v1/namespaces/n/configmaps", {"metadata": {"name": "later"}, "data": {"k": "v"}})
-    await world.settle(60)
-    assert len(world.cloud.requests) == 1
-
-
-async def test_the_deadline_runs_while_a_pod_waits_for_what_it_refers_to(world: World) -> None:
-    source = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "never", "key": "k"}}}
-    containers = [{"name": "c", "image": "i", "env": [source]}]
-    await world.pod(spec={"containers": containers, "activeDeadlineSeconds": 5})
-    await world.settle(3)
-    waiting = await world.status()
-    assert waiting["phase"] == "Pending"
-    assert "startTime" in waiting
-    await world.settle(3)
-    status = await world.status()
-    assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
-    assert status["message"] == "Pod was active on the node longer than the specified deadline"
-    assert status["startTime"] == waiting["startTime"]
-    (one,) = status["containerStatuses"]
-    assert (one["state"]["terminated"]["reason"], one["state"]["terminated"]["exitCode"]) == (
-        "ContainerStatusUnknown",
-        137,
-    )
-    assert world.reasons().count("DeadlineExceeded") == 1
-    assert world.cloud.requests == []
-
-
-async def test_a_missing_volume_source_is_waited_for(world: World) -> None:
-    await world.pod(spec={"volumes": [{"name": "v", "secret": {"secretName": "later"}}]})
-    await world.settle(3)
-    assert waiting(await world.status()) == {"reason": "ContainerCreating"}
-    (event,) = world.api.events()
-    assert event["reason"] == "FailedMount"
-    assert event["message"] == 'MountVolume.SetUp failed for volume "v" : secret "later" not found'
-    await world.api.create("/api/v1/namespaces/n/secrets", {"metadata": {"name": "later"}})
-    await world.settle(60)
-    assert len(world.cloud.requests) == 1
-
-
-async def test_the_authorizers_lag_is_not_told(world: World) -> None:
-    await world.api.create("/api/v1/namespaces/n/secrets", {"metadata": {"name": "s"}})
-    world.api.fail("get", "/secrets/s", KubeError(403, "Forbidden", "no relationship found"))
-    await world.pod(spec={"volumes": [{"name": "v", "secret": {"secretName": "s"}}]})
-    await world.settle()
-    assert (len(world.cloud.requests), world.api.events()) == (1, [])
-
-
-async def test_services_come_first(world: World) -> None:
-    world.services = None
-    await world.pod()
-    await world.settle(5)
-    assert world.cloud.requests == []
-    world.services = ()
-    await world.settle(30)
-    assert len(world.cloud.requests) == 1
-
-
 # ------------------------------------------------------------------ the rest
 
 
 async def test_notices_become_events_of_the_pod(world: World) -> None:
     spec = {"initContainers": [{"name": "i", "image": "i"}]}
-    uid = await _created(world, "p", spec=spec)
+    uid = await world.created("p", spec=spec)
     world.cloud.notice(uid, "Pulled", "m1", "i")
     world.cloud.notice(uid, "Started", "m2", "c")
     world.cloud.notice(uid, "Scheduled", "m3")
@@ -492,7 +203,7 @@ async def test_notices_become_events_of_the_pod(world: World) -> None:
 
 
 async def test_a_change_that_is_not_followed_is_told(world: World) -> None:
-    await _created(world, "p")
+    await world.created("p")
     pod = await world.get()
     pod["metadata"]["generation"] = 2
     pod["spec"]["containers"][0]["image"] = "other"
@@ -504,7 +215,7 @@ async def test_a_change_that_is_not_followed_is_told(world: World) -> None:
 
 
 async def test_status_writes_survive_an_api_server_that_is_away(world: World) -> None:
-    uid = await _created(world, "p")
+    uid = await world.created("p")
     world.api.fail("patch", "/status", KubeError(0, "ClientConnectorError", ""), times=4)
     world.cloud.run(uid)
     await world.settle(60)
@@ -534,7 +245,7 @@ async def test_tokens_are_replaced_before_they_expire(world: World) -> None:
     await world.api.create(
         "/api/v1/namespaces/n/configmaps", {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "x"}}
     )
-    uid = await _created(world, "p", spec={"volumes": [TOKEN_VOLUME]})
+    uid = await world.created("p", spec={"volumes": [TOKEN_VOLUME]})
     world.cloud.run(uid)
     await world.settle(3607 * 0.8 - 30)
     assert world.cloud.files == []
@@ -582,9 +293,9 @@ async def test_a_label_that_the_scheduler_saw_first_counts(world: World) -> None
 
 async def test_a_pod_for_apparmor_is_rejected_where_there_is_none(world: World) -> None:
     profile = {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}
-    await _created(world, "there", spec=profile)
+    await world.created("there", spec=profile)
     world.apparmor = False
-    await _created(world, "not-there", spec=profile)
+    await world.created("not-there", spec=profile)
     await world.settle()
     assert [one.name for one in world.cloud.requests] == ["there"]
     status = await world.status("not-there")
@@ -596,8 +307,8 @@ async def test_a_pod_that_wants_the_clusters_dns_is_told_that_there_is_none(worl
     world.cluster_dns = ()
     await world.kill()
     await world.start()
-    await _created(world, "p")
-    await _created(world, "q", spec={"dnsPolicy": "Default"})
+    await world.created("p")
+    await world.created("q", spec={"dnsPolicy": "Default"})
     await world.settle()
     told = [(one["involvedObject"]["name"], one["reason"]) for one in world.api.events()]
     assert told == [("p", "MissingClusterDNS")]
