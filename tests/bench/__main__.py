@@ -25,6 +25,7 @@ from provider.cluster.steps import Steps
 from provider.cluster.termination import run_undoable
 from provider.kube.client import HttpKubeApi
 from tests.bench import pods, raw_docker
+from tests.bench.fan_out import fan_out_table
 from tests.bench.measure import usage
 from tests.bench.report import docker_rows, idle_rows, markdown, simulated_rows, with_tables
 from tests.bench.simulated import SimulatedProvider
@@ -59,11 +60,13 @@ async def bench(rounds: int, count: int, simulated: int, *, stock: bool) -> str:
             against_stock = await stock_tables(installation, api, rounds, count) if stock else []
             idle = await idle_cpu(installation, clock)
             found, rss_before = await simulated_run(installation, api, clock, simulated)
+            fan_out = [await fan_out_table(installation, api, rounds)] if stock else []
     taken = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {os.cpu_count()} cores, profile `plain`"
     tables = [
         f"{taken}; {rounds} rounds of {count} pods on each side, interleaved.",
         markdown(("burst of one-container pods", "zonelet", "raw Docker", "ratio"), docker_rows(own, raw)),
         *against_stock,
+        *fan_out,
         markdown(("simulated runtime", "zonelet"), simulated_rows(found, rss_before)),
         markdown(("nothing to do", "zonelet"), idle_rows(idle, IDLE_SECONDS)),
     ]
