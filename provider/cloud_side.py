@@ -15,6 +15,7 @@ from provider.cloud.local import LocalBackend
 from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.cloud_blocks import settle, zones_with
 from provider.cloud_parts import CloudSide
+from provider.config.profiles import load_profile
 from provider.kubelet_ports import HostPort
 from provider.model.ids import ZoneId
 from provider.rpc.client import RemoteBackend
@@ -66,7 +67,15 @@ def _simulated(config: ProviderConfig, journal: Journal, clock: Clock, random: R
     runtime = SimulatedRuntime(clock, durations.start_seconds, durations.duration_seconds)
     # Simulated addresses are on no network: nobody else's blocks matter.
     blocks = settle(config, journal, (), own_network=False)
-    backend = LocalBackend(zones_with(config, blocks), runtime, journal, clock=clock, random=random, grpc=check_health)
+    backend = LocalBackend(
+        zones_with(config, blocks),
+        runtime,
+        journal,
+        clock=clock,
+        random=random,
+        grpc=check_health,
+        profile=load_profile(config.profile),
+    )
     return CloudSide(backend=backend, ports=_host_ports(config), run=backend.run, admin=backend)
 
 

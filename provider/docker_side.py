@@ -21,6 +21,7 @@ from provider.cloud.runtime.docker_engine.used_blocks import used_blocks
 from provider.cloud.runtime.docker_engine.zone_networks import ZoneNetworks
 from provider.cloud_blocks import configured_blocks, settle, zones_with
 from provider.cloud_parts import CloudSide
+from provider.config.profiles import load_profile
 from provider.kubelet_ports import ZonePort
 from provider.model.ids import ZoneId
 from provider.rpc.health_check import check_health
@@ -88,6 +89,7 @@ async def _docker(
         random=random,
         grpc=check_health,
         starts_in_flight=docker.starts_in_flight,
+        profile=load_profile(config.profile),
     )
 
     async def run(ready: asyncio.Event) -> None:

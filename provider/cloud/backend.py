@@ -22,6 +22,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from provider.model.bill import UsageRecord
     from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, Instance
@@ -204,6 +205,14 @@ class ElasticBackend(Protocol):
 
     async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
         """Return what the instances that are placed use now, or those of one zone; UNAVAILABLE."""
+        ...
+
+    async def describe_usage_records(self, since: float | None = None) -> Sequence[UsageRecord]:
+        """Return the usage ledger: every attempt that began to cost at `since` or later, None: all that are kept.
+
+        The oldest first. Those that run cost so much until now. Records outlive the instances they tell of; the newest
+        200,000 are kept. UNAVAILABLE.
+        """
         ...
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.capacity import Zone
     from provider.model.ids import ZoneId
+    from provider.model.profile import Profile
     from provider.model.stock import StockChange
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class CloudLife:
         random: Random,
         starts_in_flight: int,
         grpc: GrpcCheck,
+        profile: Profile,
     ) -> None:
         self._zones = zones
         self._runtime = runtime
@@ -71,6 +73,7 @@ class CloudLife:
             spawn=self.spawn,
             starts_in_flight=starts_in_flight,
             grpc=grpc,
+            profile=profile,
         )
         supervisor = self.supervisor
         self._placer = Placer(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from provider.cloud.instances.accounts import usage_since
 from provider.cloud.instances.events import DeleteRequested
 from provider.cloud.instances.machine import InstanceMachine
 from provider.cloud.instances.specs import fixed_part, instance_id, sizes_of
@@ -25,6 +26,7 @@ from provider.cloud.runtime.base import RuntimeFault
 from provider.cloud.stock_overrides import StockOverrides
 from provider.model.capacity import BackendHealth
 from provider.model.errors import CloudCode, CloudError
+from provider.model.profile import PLAIN
 from provider.model.request import SOLD_MARKETS, ContainerKind
 from provider.model.volume import FilesVolume
 
@@ -42,9 +44,11 @@ if TYPE_CHECKING:
     from provider.cloud.port_connection import SocketConnection
     from provider.cloud.runtime.base import ContainerRuntime
     from provider.model.attempt import SeenContainer
+    from provider.model.bill import UsageRecord
     from provider.model.capacity import Redirect, Zone, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, Instance
+    from provider.model.profile import Profile
     from provider.model.request import InstanceRequest, RegistryCredential
     from provider.model.stock import StockChange
     from provider.model.usage import InstanceUsage
@@ -55,6 +59,8 @@ log = structlog.get_logger(__name__)
 
 class LocalBackend:
     """See ElasticBackend. `starts_in_flight`: how many instances start at a time; `grpc`: how gRPC probes ask.
+
+    `profile`: what its sizes cost.
 
     The caller closes `journal`.
     """
@@ -69,6 +75,7 @@ class LocalBackend:
         random: Random,
         grpc: GrpcCheck,
         starts_in_flight: int = 4,
+        profile: Profile = PLAIN,
     ) -> None:
         self._zones = tuple(zones)
         self._runtime = runtime
@@ -84,6 +91,7 @@ class LocalBackend:
             random=random,
             starts_in_flight=starts_in_flight,
             grpc=grpc,
+            profile=profile,
         )
         self._life: CloudLife | None = None
 
@@ -293,6 +301,11 @@ class LocalBackend:
         with as_cloud_errors():
             found = await self._runtime.usage()
         return [one for one in found if one.uid in known and (zone is None or one.zone == zone)]
+
+    async def describe_usage_records(self, since: float | None = None) -> Sequence[UsageRecord]:
+        """See ElasticBackend."""
+        self._serving()
+        return usage_since(self._journal, since, self._clock.now())
 
     async def set_redirects(self, redirects: Sequence[Redirect]) -> None:
         """See ElasticBackend."""

@@ -138,6 +138,14 @@ class PodSpec(ApiObject, frozen=True):
     priority: int | None = None
 
 
+class OwnerReference(ApiObject, frozen=True):
+    """OwnerReference; at most one of an object's is its controller."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
 class Metadata(ApiObject, frozen=True):
     """ObjectMeta; times are RFC 3339 texts."""
 
@@ -148,6 +156,7 @@ class Metadata(ApiObject, frozen=True):
     generation: int = 0
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
 

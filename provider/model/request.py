@@ -178,6 +178,8 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     sizes: tuple[InstanceSize, ...] = ()
     """the sizes to try, in order; the first is `cpu` and `memory`. Empty: a cloud without sizes (profile plain)."""
     ephemeral_storage: int = 0
+    extra_disk: int = 0
+    """bytes of disk that are billed beside the size."""
     storage_limit: int | None = None
     """bytes of local disk that the whole may use: containers and emptyDirs. What takes more is evicted."""
     market: Market = Market.PAY_AS_YOU_GO
@@ -202,7 +204,8 @@ class InstanceRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """all containers are in the sandbox's PID namespace, whose PID 1 is the pause program."""
     credentials: tuple[RegistryCredential, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    """free key-value pairs (ECI tags): `workload` and the like, for bill and story."""
+    """free key-value pairs (ECI tags) for the bill: `workflow`, `template` and the like. An instance with the tag
+    `daemon` serves others until its owner ends it, which is no waste."""
     simulate: tuple[tuple[str, str], ...] = ()
     """hints for the simulated runtime, from pod annotations `simulate.zonelet.dev/*`: `duration` (seconds),
     `exit-code`, `start-delay` (seconds)."""

@@ -21,6 +21,7 @@ from provider.rpc.exec_session import RemoteExec
 from provider.rpc.forward_call import RemoteConnection
 from provider.rpc.gen.elastic.v1 import service_pb2 as pb
 from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
+from provider.rpc.gen.elastic.v1 import usage_pb2 as usage_pb
 from provider.rpc.options import CLIENT_OPTIONS, MESSAGE_BYTES, check_tcp, socket_path
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from provider.cloud.backend import AttachRequest, ExecRequest, ExecSession, LogOptions, PortConnection
+    from provider.model.bill import UsageRecord
     from provider.model.capacity import Redirect, ZoneStatus
     from provider.model.ids import PodUid, ZoneId
     from provider.model.instance import Change, Instance
@@ -245,6 +247,18 @@ class RemoteBackend:
         try:
             while page := await self._read(call):
                 found += [self._decoded(convert.USAGE, usage) for usage in page.groups]
+        finally:
+            self._untrack(call)
+        return found
+
+    async def describe_usage_records(self, since: float | None = None) -> Sequence[UsageRecord]:
+        """See ElasticBackend."""
+        request = usage_pb.DescribeUsageRecordsRequest(since=since)
+        call = self._track(self._groups.DescribeUsageRecords(request, timeout=self._seconds))
+        found: list[UsageRecord] = []
+        try:
+            while page := await self._read(call):
+                found += [self._decoded(convert.USAGE_RECORD, record) for record in page.records]
         finally:
             self._untrack(call)
         return found

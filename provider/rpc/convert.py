@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
+from provider.model.bill import UsageRecord
 from provider.model.capacity import BackendHealth, Redirect, ZoneStatus
 from provider.model.instance import Change, Instance
 from provider.model.request import InstanceRequest, RegistryCredential
@@ -36,6 +37,7 @@ LOG_OPTIONS: Codec[LogOptions, service_pb2.LogOptions] = Codec(LogOptions, servi
 EXEC_REQUEST: Codec[ExecRequest, service_pb2.ExecRequest] = Codec(ExecRequest, service_pb2.ExecRequest)
 
 ATTACH_REQUEST: Codec[AttachRequest, service_pb2.AttachRequest] = Codec(AttachRequest, service_pb2.AttachRequest)
+USAGE_RECORD: Codec[UsageRecord, usage_pb2.UsageRecord] = Codec(UsageRecord, usage_pb2.UsageRecord)
 USAGE: Codec[InstanceUsage, usage_pb2.ContainerGroupUsage] = Codec(InstanceUsage, usage_pb2.ContainerGroupUsage)
 
 

@@ -28,6 +28,7 @@ from provider.rpc.exec_call import run_exec
 from provider.rpc.forward_call import run_forward
 from provider.rpc.gen.elastic.v1 import service_pb2 as pb
 from provider.rpc.gen.elastic.v1 import service_pb2_grpc as pb_grpc
+from provider.rpc.gen.elastic.v1 import usage_pb2 as usage_pb
 from provider.rpc.listen import listen
 from provider.rpc.options import SERVER_OPTIONS, pieces
 
@@ -253,6 +254,14 @@ class _ContainerGroups(pb_grpc.ContainerGroupsServicer):
         for first in range(0, len(found), _PAGE):
             groups = [convert.USAGE.encode(usage) for usage in found[first : first + _PAGE]]
             await context.write(pb.DescribeContainerGroupUsageResponse(groups=groups))
+
+    @_streaming
+    async def DescribeUsageRecords(self, request: usage_pb.DescribeUsageRecordsRequest, context: Any) -> None:
+        convert.refuse_unknown_fields(request)
+        found = await self._backend.describe_usage_records(request.since if request.HasField("since") else None)
+        for first in range(0, len(found), _PAGE):
+            records = [convert.USAGE_RECORD.encode(record) for record in found[first : first + _PAGE]]
+            await context.write(usage_pb.DescribeUsageRecordsResponse(records=records))
 
 
 class _Zones(pb_grpc.ZonesServicer):

@@ -14,6 +14,7 @@ from provider.model.pod_security import PodSecurity
 from provider.model.profile import PLAIN, Profile
 from provider.model.request import ContainerKind, ContainerSpec, HostAlias, InstanceRequest, PullPolicy, RestartPolicy
 from provider.model.volume import VolumeMount
+from provider.translate.bill_tags import bill_tags
 from provider.translate.credentials import credentials
 from provider.translate.dns import dns_config
 from provider.translate.environment import environment
@@ -77,6 +78,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         market=plan.market,
         priority=spec.priority or 0,
         ephemeral_storage=plan.disk,
+        extra_disk=plan.extra_disk,
         storage_limit=pod_limits(spec).get("ephemeral-storage") or None,
         vswitches=placement.vswitches,
         volumes=tuple(
@@ -95,6 +97,7 @@ def instance_request(pod: Pod, references: References, placement: Placement) -> 
         sysctls=sysctls(pod),
         share_processes=bool(spec.share_process_namespace),
         credentials=credentials(spec, references),
+        tags=bill_tags(pod),
         simulate=tuple((k.removeprefix(SIMULATE_PREFIX), v) for k, v in hints if k.startswith(SIMULATE_PREFIX)),
     )
 

@@ -23,6 +23,7 @@ from provider.cloud.runtime.simulated import SimulatedRuntime
 from provider.model.capacity import VSwitch, Zone
 from provider.model.ids import PodUid, VSwitchId, ZoneId
 from provider.model.instance import Change, ContainerStatus, Instance, InstanceChanged, InstanceGone, Notice
+from provider.model.profile import Prices, Profile
 from provider.model.request import ContainerKind, ContainerSpec, InstanceRequest, RestartPolicy
 from provider.rpc.health_check import check_health
 
@@ -40,6 +41,8 @@ ZONE = Zone(
     vswitches=(VSwitch(VSwitchId("vsw-small"), "10.211.0.0/29"), VSwitch(VSwitchId("vsw-large"), "10.211.1.0/24")),
 )
 """Four addresses in the first vSwitch, so that a test can use them up."""
+PRICED = Profile(name="priced", currency="XTS", prices=Prices(cpu=3_600_000, memory=0))
+"""A vCPU costs 3.60 an hour: each second a thousandth."""
 
 
 def addresses() -> Iterator[str]:
@@ -221,7 +224,13 @@ def container_status(instance: Instance, name: str) -> ContainerStatus:
 async def local_backend(below: RuntimeWorld, directory: Path, clock: Clock) -> AsyncIterator[ElasticBackend]:
     with Journal(directory / "journal.sqlite") as journal:
         backend = LocalBackend(
-            [below.zone], below.runtime, journal, clock=clock, random=random.Random(1), grpc=check_health
+            [below.zone],
+            below.runtime,
+            journal,
+            clock=clock,
+            random=random.Random(1),
+            grpc=check_health,
+            profile=PRICED,
         )
         ready = asyncio.Event()
         serving = asyncio.get_running_loop().create_task(backend.run(ready))

@@ -38,6 +38,10 @@ log = structlog.get_logger(__name__)
 RETRY_AFTER = 5.0
 """Seconds after which a write that failed may be tried again."""
 
+KEPT_USAGE = 200_000
+"""Usage records that are kept: those of the newest attempts, and of whoever still runs. About 120 MB; ten days of
+20,000 pods a day."""
+
 _NO_JOURNAL = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _VERSIONS = (
     """
@@ -50,6 +54,12 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
 CREATE TABLE used_uids (uid BLOB PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO used_uids SELECT compact(uid) FROM used_tokens;
 DROP TABLE used_tokens;
+""",
+    """
+CREATE TABLE usage (number INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, started_at REAL NOT NULL, ended_at REAL,
+    record BLOB NOT NULL);
+CREATE INDEX usage_by_start ON usage (started_at);
+CREATE INDEX usage_open ON usage (number) WHERE ended_at IS NULL;
 """,
 )
 """What makes each version out of the one before it; `compact` is _compact."""
@@ -195,6 +205,35 @@ class Journal:
         except msgspec.MsgspecError as error:
             log.warning("journal.request_cannot_be_read", uid=uid, error=str(error))
             return None
+
+    def store_usage(self, uid: PodUid, started_at: float, ended_at: float | None, record: bytes) -> None:
+        """Write what an instance costs, in place of an earlier record of it; it outlives the instance's own rows.
+
+        Beyond KEPT_USAGE the oldest ended ones go.
+        """
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO usage (uid, started_at, ended_at, record) VALUES (?, ?, ?, ?) ON CONFLICT (uid) DO UPDATE "
+                "SET started_at = excluded.started_at, ended_at = excluded.ended_at, record = excluded.record",
+                (uid, started_at, ended_at, record),
+            )
+            self._db.execute(
+                "DELETE FROM usage WHERE number <= (SELECT max(number) FROM usage) - ? AND ended_at IS NOT NULL",
+                (KEPT_USAGE,),
+            )
+
+    def has_usage(self, uid: PodUid) -> bool:
+        """Return whether an instance has a usage record."""
+        return self._db.execute("SELECT 1 FROM usage WHERE uid = ?", (uid,)).fetchone() is not None
+
+    def usage(self, since: float | None = None) -> list[bytes]:
+        """Return the usage records of what began at a moment or later, None: all; in the order of their beginning."""
+        query = "SELECT record FROM usage WHERE ? IS NULL OR started_at >= ? ORDER BY started_at, number"
+        return [row for (row,) in self._db.execute(query, (since, since))]
+
+    def open_usage(self) -> list[bytes]:
+        """Return the usage records of what has not ended."""
+        return [row for (row,) in self._db.execute("SELECT record FROM usage WHERE ended_at IS NULL ORDER BY number")]
 
     def setting(self, name: str) -> bytes | None:
         """Return what was stored under a name (chosen CIDRs, stock set by an operator), None if nothing was."""

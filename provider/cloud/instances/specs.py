@@ -54,11 +54,11 @@ def sold_as(request: InstanceRequest, size: Size) -> InstanceRequest:
 
 
 def fixed_part(request: InstanceRequest) -> InstanceRequest:
-    """Return the request without what may change while it lives: files' content, logins, deadline, the size sold."""
+    """Return the request without what may change while it lives: files, logins, deadline, tags, the size sold."""
     if request.sizes:
         request = msgspec.structs.replace(request, cpu=request.sizes[0].cpu, memory=request.sizes[0].memory)
     volumes = tuple(FilesVolume(one.name) if isinstance(one, FilesVolume) else one for one in request.volumes)
-    return msgspec.structs.replace(request, volumes=volumes, credentials=(), active_deadline=None)
+    return msgspec.structs.replace(request, volumes=volumes, credentials=(), active_deadline=None, tags=())
 
 
 def spec_hash(request: InstanceRequest) -> str:
@@ -100,6 +100,7 @@ def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> 
     """Return the sandbox of a placed instance; its labels carry what is fixed at creation."""
     cpu, memory = limits(request)
     labels = {
+        **dict(request.tags),  # first: no tag may say what the cloud says
         "id": instance_id(request.uid),
         "name": request.name,
         "namespace": request.namespace,
@@ -107,7 +108,6 @@ def sandbox_spec(request: InstanceRequest, vswitch: VSwitchId, address: str) -> 
         "cpu": str(request.cpu),
         "memory": str(request.memory),
         "market": request.market,
-        **dict(request.tags),
     }
     hostname = request.hostname or request.name[:63].rstrip("-.")
     return SandboxSpec(

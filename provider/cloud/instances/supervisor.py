@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from provider.cloud.instances.accounts import Accounts
 from provider.cloud.instances.act_queue import ActQueue
 from provider.cloud.instances.acts import RETRY, Acts
 from provider.cloud.instances.entry import Entry
@@ -64,6 +65,7 @@ from provider.cloud.instances.watch_hub import WatchHub
 from provider.cloud.runtime.base import RuntimeFault
 from provider.model.errors import CloudError
 from provider.model.instance import Notice
+from provider.model.profile import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from provider.model.attempt import SeenContainer
     from provider.model.ids import PodUid
     from provider.model.instance import Instance
+    from provider.model.profile import Profile
 
     Act = Callable[..., Coroutine[Any, Any, None]]
     """work for one instance: takes its entry, and what else it needs."""
@@ -101,10 +104,12 @@ class Supervisor:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         starts_in_flight: int,
         grpc: GrpcCheck,
+        profile: Profile = PLAIN,
     ) -> None:
         self._runtime = runtime
         self._grpc = grpc
         self._journal = journal
+        self._accounts = Accounts(journal, profile)
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -233,7 +238,7 @@ class Supervisor:
     def _record(self, entry: Entry) -> None:
         row = self._encode(entry.machine.snapshot())
         if row != entry.row:
-            self._journal.save(entry.uid, row)
+            self._accounts.save(entry, row, self._clock.now())
             entry.row = row
             self._describe_anew(entry)
 

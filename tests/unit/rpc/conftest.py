@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provider.cloud.backend import AttachRequest, LogOptions
+    from provider.model.bill import UsageRecord
     from provider.model.capacity import Redirect
     from provider.model.instance import Change
     from provider.model.request import InstanceRequest
@@ -203,6 +204,10 @@ class Backend:
     async def describe_usage(self, zone: ZoneId | None = None) -> Sequence[InstanceUsage]:
         self._ask("describe_usage", zone)
         return self.usage
+
+    async def describe_usage_records(self, since: float | None = None) -> Sequence[UsageRecord]:
+        self._ask("describe_usage_records", since)
+        return []
 
 
 class Port:

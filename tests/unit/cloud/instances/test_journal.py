@@ -251,3 +251,29 @@ def test_a_full_disk_is_told_and_once_there_is_room_again_everything_goes_on(tmp
     with Journal(tmp_path / "j.db") as journal:
         assert set(journal.records()) == {"u2"}
         assert journal.setting("a") == b"b"
+
+
+def test_usage_outlives_the_instance_and_a_restart(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        journal.accept(request(), b"{}")
+        journal.store_usage(PodUid("u1"), 10.0, None, b"runs")
+        assert journal.open_usage() == [b"runs"]
+        journal.store_usage(PodUid("u1"), 10.0, 12.0, b"ended")
+        journal.store_usage(PodUid("u2"), 5.0, 6.0, b"earlier")
+        journal.forget(PodUid("u1"))
+    with Journal(tmp_path / "j.db") as journal:
+        assert journal.usage() == [b"earlier", b"ended"]
+        assert journal.usage(5.5) == [b"ended"]
+        assert journal.open_usage() == []
+        assert journal.has_usage(PodUid("u1"))
+        assert not journal.has_usage(PodUid("u3"))
+
+
+def test_the_oldest_usage_goes_but_never_of_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provider.cloud.instances.journal.KEPT_USAGE", 3)
+    with Journal(tmp_path / "j.db") as journal:
+        for number in range(10):
+            journal.store_usage(PodUid(f"u{number}"), number, None if number == 1 else number + 1, b"%d" % number)
+        assert journal.usage() == [b"1", b"7", b"8", b"9"]
+        journal.store_usage(PodUid("u1"), 1, 20, b"1 ended")
+        assert journal.usage() == [b"7", b"8", b"9"]

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from provider.rpc.gen.elastic.v1 import service_pb2 as elastic_dot_v1_dot_service__pb2
+from provider.rpc.gen.elastic.v1 import usage_pb2 as elastic_dot_v1_dot_usage__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -105,6 +106,11 @@ class ContainerGroupsStub:
                 '/elastic.v1.ContainerGroups/DescribeContainerGroupUsage',
                 request_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.SerializeToString,
                 response_deserializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.FromString,
+                _registered_method=True)
+        self.DescribeUsageRecords = channel.unary_stream(
+                '/elastic.v1.ContainerGroups/DescribeUsageRecords',
+                request_serializer=elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsRequest.SerializeToString,
+                response_deserializer=elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsResponse.FromString,
                 _registered_method=True)
 
 
@@ -231,6 +237,13 @@ class ContainerGroupsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeUsageRecords(self, request, context):
+        """Ours: the usage ledger, the oldest attempt first. It outlives the groups: the newest 200,000 attempts are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContainerGroupsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -303,6 +316,11 @@ def add_ContainerGroupsServicer_to_server(servicer, server):
                     servicer.DescribeContainerGroupUsage,
                     request_deserializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.FromString,
                     response_serializer=elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.SerializeToString,
+            ),
+            'DescribeUsageRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.DescribeUsageRecords,
+                    request_deserializer=elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsRequest.FromString,
+                    response_serializer=elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -685,6 +703,33 @@ class ContainerGroups:
             '/elastic.v1.ContainerGroups/DescribeContainerGroupUsage',
             elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageRequest.SerializeToString,
             elastic_dot_v1_dot_service__pb2.DescribeContainerGroupUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeUsageRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/elastic.v1.ContainerGroups/DescribeUsageRecords',
+            elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsRequest.SerializeToString,
+            elastic_dot_v1_dot_usage__pb2.DescribeUsageRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ in this package; the field numbers kept free for them are reserved where they be
 
 from collections import abc as _abc
 from provider.rpc.gen.elastic.v1 import service_pb2 as _service_pb2
+from provider.rpc.gen.elastic.v1 import usage_pb2 as _usage_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -98,6 +99,8 @@ class ContainerGroupsStub:
     """
     DescribeContainerGroupUsage: _grpc.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupUsageRequest, _service_pb2.DescribeContainerGroupUsageResponse]
     """Ours: what the placed groups use now, or those of one zone."""
+    DescribeUsageRecords: _grpc.UnaryStreamMultiCallable[_usage_pb2.DescribeUsageRecordsRequest, _usage_pb2.DescribeUsageRecordsResponse]
+    """Ours: the usage ledger, the oldest attempt first. It outlives the groups: the newest 200,000 attempts are kept."""
 
 @_typing.type_check_only
 class ContainerGroupsAsyncStub(ContainerGroupsStub):
@@ -164,6 +167,8 @@ class ContainerGroupsAsyncStub(ContainerGroupsStub):
     """
     DescribeContainerGroupUsage: _aio.UnaryStreamMultiCallable[_service_pb2.DescribeContainerGroupUsageRequest, _service_pb2.DescribeContainerGroupUsageResponse]  # type: ignore[assignment]
     """Ours: what the placed groups use now, or those of one zone."""
+    DescribeUsageRecords: _aio.UnaryStreamMultiCallable[_usage_pb2.DescribeUsageRecordsRequest, _usage_pb2.DescribeUsageRecordsResponse]  # type: ignore[assignment]
+    """Ours: the usage ledger, the oldest attempt first. It outlives the groups: the newest 200,000 attempts are kept."""
 
 class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
     """The life of a group: Create -> changes by Watch -> Delete -> `released` -> Forget -> gone. A group that ends by itself
@@ -311,6 +316,14 @@ class ContainerGroupsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.DescribeContainerGroupUsageResponse], _abc.AsyncIterator[_service_pb2.DescribeContainerGroupUsageResponse]]:
         """Ours: what the placed groups use now, or those of one zone."""
+
+    @_abc_1.abstractmethod
+    def DescribeUsageRecords(
+        self,
+        request: _usage_pb2.DescribeUsageRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_usage_pb2.DescribeUsageRecordsResponse], _abc.AsyncIterator[_usage_pb2.DescribeUsageRecordsResponse]]:
+        """Ours: the usage ledger, the oldest attempt first. It outlives the groups: the newest 200,000 attempts are kept."""
 
 def add_ContainerGroupsServicer_to_server(servicer: ContainerGroupsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -1115,6 +1115,7 @@ class ContainerGroupSpec(_message.Message):
     STORAGE_LIMIT_FIELD_NUMBER: _builtins.int
     SIZES_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    EXTRA_DISK_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Required. Used up by an accepted creation, for ever; a refused one leaves it free."""
     zone: _builtins.str
@@ -1149,6 +1150,8 @@ class ContainerGroupSpec(_message.Message):
     """
     priority: _builtins.int
     """In the zone's queue: the highest first, then who came first."""
+    extra_disk: _builtins.int
+    """Bytes of disk that are billed beside the size."""
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerSpec]: ...
     @_builtins.property
@@ -1167,7 +1170,7 @@ class ContainerGroupSpec(_message.Message):
     def credentials(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegistryCredential]: ...
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
-        """Free pairs for bill and story."""
+        """Free pairs for the bill. With `daemon`, the group serves others until its owner ends it, which is no waste."""
 
     @_builtins.property
     def simulate(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
@@ -1214,10 +1217,11 @@ class ContainerGroupSpec(_message.Message):
         storage_limit: _builtins.int | None = ...,
         sizes: _abc.Iterable[Global___InstanceSize] | None = ...,
         priority: _builtins.int = ...,
+        extra_disk: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "dns", b"dns", "fs_group", b"fs_group", "grace", b"grace", "storage_limit", b"storage_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "priority", b"priority", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sizes", b"sizes", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline", "_fs_group", b"_fs_group", "_grace", b"_grace", "_storage_limit", b"_storage_limit", "active_deadline", b"active_deadline", "containers", b"containers", "cpu", b"cpu", "credentials", b"credentials", "dns", b"dns", "domain", b"domain", "ephemeral_storage", b"ephemeral_storage", "extra_disk", b"extra_disk", "fqdn", b"fqdn", "fs_group", b"fs_group", "grace", b"grace", "host_aliases", b"host_aliases", "hostname", b"hostname", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "priority", b"priority", "restart_policy", b"restart_policy", "share_processes", b"share_processes", "simulate", b"simulate", "sizes", b"sizes", "storage_limit", b"storage_limit", "sysctls", b"sysctls", "tags", b"tags", "uid", b"uid", "volumes", b"volumes", "vswitches", b"vswitches", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_deadline: _TypeAlias = _typing.Literal["active_deadline"]  # noqa: Y015
     _WhichOneofArgType__active_deadline: _TypeAlias = _typing.Literal["_active_deadline", b"_active_deadline"]  # noqa: Y015

@@ -22,21 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from provider.rpc.gen.elastic.v1 import spec_pb2 as elastic_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65lastic/v1/usage.proto\x12\nelastic.v1\"{\n\x03Use\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x0b\n\x03\x63pu\x18\x02 \x01(\x03\x12\x0e\n\x06memory\x18\x03 \x01(\x03\x12\x13\n\x0bworking_set\x18\x04 \x01(\x03\x12\x0b\n\x03rss\x18\x05 \x01(\x03\x12\x13\n\x0bpage_faults\x18\x06 \x01(\x03\x12\x14\n\x0cmajor_faults\x18\x07 \x01(\x03\"f\n\x0e\x43ontainerUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nstarted_at\x18\x02 \x01(\x01\x12\x1c\n\x03use\x18\x03 \x01(\x0b\x32\x0f.elastic.v1.Use\x12\x14\n\x0cmemory_limit\x18\x04 \x01(\x03\"x\n\x0eInterfaceUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x03\x12\x17\n\x0freceived_errors\x18\x03 \x01(\x03\x12\x12\n\nsent_bytes\x18\x04 \x01(\x03\x12\x13\n\x0bsent_errors\x18\x05 \x01(\x03\"\xd7\x01\n\x13\x43ontainerGroupUsage\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x1c\n\x03use\x18\x03 \x01(\x0b\x32\x0f.elastic.v1.Use\x12\x14\n\x0cmemory_limit\x18\x04 \x01(\x03\x12.\n\ncontainers\x18\x05 \x03(\x0b\x32\x1a.elastic.v1.ContainerUsage\x12.\n\ninterfaces\x18\x06 \x03(\x0b\x32\x1a.elastic.v1.InterfaceUsage\x12\x11\n\tprocesses\x18\x07 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65lastic/v1/usage.proto\x12\nelastic.v1\x1a\x15\x65lastic/v1/spec.proto\"{\n\x03Use\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x0b\n\x03\x63pu\x18\x02 \x01(\x03\x12\x0e\n\x06memory\x18\x03 \x01(\x03\x12\x13\n\x0bworking_set\x18\x04 \x01(\x03\x12\x0b\n\x03rss\x18\x05 \x01(\x03\x12\x13\n\x0bpage_faults\x18\x06 \x01(\x03\x12\x14\n\x0cmajor_faults\x18\x07 \x01(\x03\"f\n\x0e\x43ontainerUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nstarted_at\x18\x02 \x01(\x01\x12\x1c\n\x03use\x18\x03 \x01(\x0b\x32\x0f.elastic.v1.Use\x12\x14\n\x0cmemory_limit\x18\x04 \x01(\x03\"x\n\x0eInterfaceUsage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x03\x12\x17\n\x0freceived_errors\x18\x03 \x01(\x03\x12\x12\n\nsent_bytes\x18\x04 \x01(\x03\x12\x13\n\x0bsent_errors\x18\x05 \x01(\x03\"\xd7\x01\n\x13\x43ontainerGroupUsage\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x1c\n\x03use\x18\x03 \x01(\x0b\x32\x0f.elastic.v1.Use\x12\x14\n\x0cmemory_limit\x18\x04 \x01(\x03\x12.\n\ncontainers\x18\x05 \x03(\x0b\x32\x1a.elastic.v1.ContainerUsage\x12.\n\ninterfaces\x18\x06 \x03(\x0b\x32\x1a.elastic.v1.InterfaceUsage\x12\x11\n\tprocesses\x18\x07 \x01(\x03\"\xa1\x03\n\x0bUsageRecord\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0b\n\x03\x63pu\x18\x06 \x01(\x03\x12\x0e\n\x06memory\x18\x07 \x01(\x03\x12\x12\n\nextra_disk\x18\x08 \x01(\x03\x12\x0e\n\x06\x66\x61mily\x18\t \x01(\t\x12\"\n\x06market\x18\n \x01(\x0e\x32\x12.elastic.v1.Market\x12\x12\n\x05price\x18\x0b \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nlist_price\x18\x0c \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\r \x01(\t\x12\x1e\n\x04tags\x18\x0e \x03(\x0b\x32\x10.elastic.v1.Pair\x12\x12\n\nstarted_at\x18\x0f \x01(\x01\x12\x15\n\x08\x65nded_at\x18\x10 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07seconds\x18\x11 \x01(\x03\x12$\n\x07outcome\x18\x12 \x01(\x0e\x32\x13.elastic.v1.OutcomeB\x08\n\x06_priceB\r\n\x0b_list_priceB\x0b\n\t_ended_at\";\n\x1b\x44\x65scribeUsageRecordsRequest\x12\x12\n\x05since\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_since\"H\n\x1c\x44\x65scribeUsageRecordsResponse\x12(\n\x07records\x18\x01 \x03(\x0b\x32\x17.elastic.v1.UsageRecord*\x8a\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_RUNNING\x10\x01\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x13\n\x0fOUTCOME_STOPPED\x10\x04\x12\x11\n\rOUTCOME_ENDED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'elastic.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USE']._serialized_start=38
-  _globals['_USE']._serialized_end=161
-  _globals['_CONTAINERUSAGE']._serialized_start=163
-  _globals['_CONTAINERUSAGE']._serialized_end=265
-  _globals['_INTERFACEUSAGE']._serialized_start=267
-  _globals['_INTERFACEUSAGE']._serialized_end=387
-  _globals['_CONTAINERGROUPUSAGE']._serialized_start=390
-  _globals['_CONTAINERGROUPUSAGE']._serialized_end=605
+  _globals['_OUTCOME']._serialized_start=1186
+  _globals['_OUTCOME']._serialized_end=1324
+  _globals['_USE']._serialized_start=61
+  _globals['_USE']._serialized_end=184
+  _globals['_CONTAINERUSAGE']._serialized_start=186
+  _globals['_CONTAINERUSAGE']._serialized_end=288
+  _globals['_INTERFACEUSAGE']._serialized_start=290
+  _globals['_INTERFACEUSAGE']._serialized_end=410
+  _globals['_CONTAINERGROUPUSAGE']._serialized_start=413
+  _globals['_CONTAINERGROUPUSAGE']._serialized_end=628
+  _globals['_USAGERECORD']._serialized_start=631
+  _globals['_USAGERECORD']._serialized_end=1048
+  _globals['_DESCRIBEUSAGERECORDSREQUEST']._serialized_start=1050
+  _globals['_DESCRIBEUSAGERECORDSREQUEST']._serialized_end=1109
+  _globals['_DESCRIBEUSAGERECORDSRESPONSE']._serialized_start=1111
+  _globals['_DESCRIBEUSAGERECORDSRESPONSE']._serialized_end=1183
 # @@protoc_insertion_point(module_scope)

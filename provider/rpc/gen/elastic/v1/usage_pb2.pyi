@@ -4,9 +4,11 @@ isort:skip_file
 What groups use, as the engine's host counts it. Bytes, nanoseconds of CPU, seconds since the epoch."""
 
 from collections import abc as _abc
+from provider.rpc.gen.elastic.v1 import spec_pb2 as _spec_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +19,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Outcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
+    OUTCOME_RUNNING: _Outcome.ValueType  # 1
+    OUTCOME_SUCCEEDED: _Outcome.ValueType  # 2
+    OUTCOME_FAILED: _Outcome.ValueType  # 3
+    OUTCOME_STOPPED: _Outcome.ValueType  # 4
+    OUTCOME_ENDED: _Outcome.ValueType  # 5
+
+class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+    """How an attempt ended. FAILED and STOPPED (deleted before it had succeeded) are waste; ENDED is a service that its
+    owner took away.
+    """
+
+OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
+OUTCOME_RUNNING: Outcome.ValueType  # 1
+OUTCOME_SUCCEEDED: Outcome.ValueType  # 2
+OUTCOME_FAILED: Outcome.ValueType  # 3
+OUTCOME_STOPPED: Outcome.ValueType  # 4
+OUTCOME_ENDED: Outcome.ValueType  # 5
+Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class Use(_message.Message):
@@ -163,3 +191,139 @@ class ContainerGroupUsage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContainerGroupUsage: _TypeAlias = ContainerGroupUsage  # noqa: Y015
+
+@_typing.final
+class UsageRecord(_message.Message):
+    """What one group costs, from its first image pull to its end. price x seconds is its charge, exactly: 3,600 of that are
+    a millionth of the currency.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EXTRA_DISK_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    LIST_PRICE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    id: _builtins.str
+    zone: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    cpu: _builtins.int
+    """Milli-cores, as sold."""
+    memory: _builtins.int
+    extra_disk: _builtins.int
+    family: _builtins.str
+    """Instance type, or family of the size; empty: the generic one."""
+    market: _spec_pb2.Market.ValueType
+    price: _builtins.int
+    """For an hour, in millionths of the currency. Not given: the cloud has no prices."""
+    list_price: _builtins.int
+    """What the same size costs as pay-as-you-go."""
+    currency: _builtins.str
+    started_at: _builtins.float
+    ended_at: _builtins.float
+    """Not given: it runs."""
+    seconds: _builtins.int
+    """Whole seconds that are charged, to the end or until now; a started one counts, once."""
+    outcome: Global___Outcome.ValueType
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[_spec_pb2.Pair]: ...
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        id: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        cpu: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        extra_disk: _builtins.int = ...,
+        family: _builtins.str = ...,
+        market: _spec_pb2.Market.ValueType = ...,
+        price: _builtins.int | None = ...,
+        list_price: _builtins.int | None = ...,
+        currency: _builtins.str = ...,
+        tags: _abc.Iterable[_spec_pb2.Pair] | None = ...,
+        started_at: _builtins.float = ...,
+        ended_at: _builtins.float | None = ...,
+        seconds: _builtins.int = ...,
+        outcome: Global___Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_list_price", b"_list_price", "_price", b"_price", "ended_at", b"ended_at", "list_price", b"list_price", "price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_list_price", b"_list_price", "_price", b"_price", "cpu", b"cpu", "currency", b"currency", "ended_at", b"ended_at", "extra_disk", b"extra_disk", "family", b"family", "id", b"id", "list_price", b"list_price", "market", b"market", "memory", b"memory", "name", b"name", "namespace", b"namespace", "outcome", b"outcome", "price", b"price", "seconds", b"seconds", "started_at", b"started_at", "tags", b"tags", "uid", b"uid", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ended_at: _TypeAlias = _typing.Literal["ended_at"]  # noqa: Y015
+    _WhichOneofArgType__ended_at: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at"]  # noqa: Y015
+    _WhichOneofReturnType__list_price: _TypeAlias = _typing.Literal["list_price"]  # noqa: Y015
+    _WhichOneofArgType__list_price: _TypeAlias = _typing.Literal["_list_price", b"_list_price"]  # noqa: Y015
+    _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
+    _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ended_at) -> _WhichOneofReturnType__ended_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__list_price) -> _WhichOneofReturnType__list_price | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
+
+Global___UsageRecord: _TypeAlias = UsageRecord  # noqa: Y015
+
+@_typing.final
+class DescribeUsageRecordsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    since: _builtins.float
+    """Attempts that began to cost at this moment or later. Not given: all."""
+    def __init__(
+        self,
+        *,
+        since: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__since: _TypeAlias = _typing.Literal["since"]  # noqa: Y015
+    _WhichOneofArgType__since: _TypeAlias = _typing.Literal["_since", b"_since"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since) -> _WhichOneofReturnType__since | None: ...
+
+Global___DescribeUsageRecordsRequest: _TypeAlias = DescribeUsageRecordsRequest  # noqa: Y015
+
+@_typing.final
+class DescribeUsageRecordsResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___UsageRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeUsageRecordsResponse: _TypeAlias = DescribeUsageRecordsResponse  # noqa: Y015
