@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from provider.cloud.backend import AttachRequest, ExecRequest, LogOptions
@@ -83,6 +84,9 @@ async def test_whoever_joins_a_container_leaves_it_running(world: BackendWorld) 
     ).code is CloudCode.NOT_FOUND
     await world.backend.create_instance(request)
     await world.until_instance(request.uid, running)
+    if world.below.real:  # what it says as it begins is not for who joins later
+        async with aclosing(world.backend.logs(request.uid, "main", LogOptions(follow=True))) as log:
+            assert await anext(log)
     asked = AttachRequest(container="other")
     assert (await refusal(world.backend.attach(request.uid, asked))).code is CloudCode.NOT_FOUND
     first = await world.backend.attach(request.uid, AttachRequest(container="main", stdin=True))
