@@ -2,7 +2,7 @@
 
 It brings up a cluster of its own with one virtual and one stock node, and takes it down again. `--only` runs some of
 the cases, and prints instead of writing. `--mutations` runs the mutated pods instead: it writes the document's part about
-them, and the stock node's verdicts, to which an end-to-end test holds virtual nodes.
+them, and keeps the verdicts; an end-to-end test holds virtual nodes to the stock node's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--mutations", action="store_true", help="run the mutated pods instead")
     given = parser.parse_args()
     if given.mutations:
-        _mutations(given.only, given.raw)
+        _mutations(given.only)
         return
     chosen = [case for case in CASES if re.search(given.only, case.name)]
     with installed(own_name("compat"), argo=False, stock=True) as lab:
@@ -52,18 +52,16 @@ def main() -> None:
         print(f"{TARGET}: {len(results)} pods")
 
 
-def _mutations(only: str, raw: Path | None) -> None:
+def _mutations(only: str) -> None:
+    """Run the chosen mutations; the verdicts on the others are those of the run before."""
     chosen = [each for each in MUTATIONS if re.search(only, each.name)]
     with installed(own_name("compat"), argo=False, stock=True) as lab:
         stock, virtual = asyncio.run(campaign(lab, chosen))
-    if raw is not None:
-        raw.write_text(json.dumps({"stock": stock, "virtual": virtual}, indent=1))
-    part = section(chosen, stock, virtual, f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}")
-    if only:
-        print(part)
-        return
+    before = json.loads(VERDICTS.read_text()) if only else {"stock": {}, "virtual": {}}
+    kept = {"stock": before["stock"] | stock, "virtual": before["virtual"] | virtual}
+    part = section(MUTATIONS, kept["stock"], kept["virtual"], f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}")
     TARGET.write_text(joined(TARGET.read_text(), part))
-    VERDICTS.write_text(json.dumps(stock, indent=1, sort_keys=True) + "\n")
+    VERDICTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     print(f"{TARGET}: {len(chosen)} mutations")
 
 

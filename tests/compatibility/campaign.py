@@ -11,24 +11,23 @@ from provider.kube.client import KubeError
 from tests.compatibility.cases import running
 from tests.compatibility.mutation import Mutation, changed
 from tests.compatibility.run import last_of
-from tests.compatibility.verdicts import API, Verdict, verdict
+from tests.compatibility.verdicts import API, LATE, Verdict, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provider.kube.client import KubeApi
 
-__all__ = ["LATE", "taken"]
+__all__ = ["taken"]
 
 Json = dict[str, Any]
 
 CLOCK = SystemClock()
 IN_FLIGHT = 8
 """Pods at a time on each node."""
-LATE = "late"
-"""A field of a verdict that is there when the pod did not come to its moment in time."""
-_RACE = "cache: timed out waiting for the condition"
-"""A kubelet that has just heard of a pod may not have its ConfigMaps and Secrets yet; it tries again at once."""
+_RACES = ("cache: timed out waiting for the condition", 'failed to fetch token: pod "')
+"""A kubelet that has just heard of a pod may not have its ConfigMaps and Secrets yet, and the API server that is asked for
+a token may not have heard of the pod; both try again at once."""
 _LONGEST_SECONDS = 45.0
 _SETTLED_SECONDS = 2.0
 _LOOK_SECONDS = 0.4
@@ -122,4 +121,4 @@ async def _events(api: KubeApi, pod: Json) -> list[Json]:
     meta = pod["metadata"]
     selector = {"fieldSelector": f"involvedObject.uid={meta['uid']}"}
     found = (await api.list(f"/api/v1/namespaces/{meta['namespace']}/events", selector))["items"]
-    return [each for each in found if _RACE not in each["message"]]
+    return [each for each in found if not any(race in each["message"] for race in _RACES)]

@@ -24,7 +24,7 @@ class Known:
 
 
 _REFERS = "no-config-map|no-secret-key"
-_NO_SANDBOX = r"conditions\[PodReadyToStartContainers\]\..*|podIPs?(\[0\]\.ip)?|startTime"
+_NO_SANDBOX = r"conditions\[PodReadyToStartContainers\]\..*|podIPs?(\[0\]\.ip)?"
 
 KNOWN: tuple[Known, ...] = (
     Known(
@@ -34,20 +34,14 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "no-such-directory",
-        ".*",
-        "Docker refuses the container when it is made, containerd when it is started: CreateContainerError, which is "
-        "tried again, instead of StartError. (A kubelet on Docker says so too.)",
+        r"containerStatuses\[main\]\.(containerID|(allocatedR|r)esources.*|state\.terminated\.containerID)",
+        "Docker refuses the container when it is made, containerd when it is started: it has no ID.",
     ),
     Known(
         _REFERS,
         _NO_SANDBOX,
         "An instance is asked for when all that its containers refer to is there: until then it has neither sandbox "
         "nor address, and costs nothing.",
-    ),
-    Known(
-        "no-config-volume",
-        "startTime",
-        "The start is that of the instance, which is asked for when all that its volumes refer to is there.",
     ),
     Known(
         "crash-loop|complete-loop|init-loops",

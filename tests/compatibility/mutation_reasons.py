@@ -89,6 +89,16 @@ KNOWN_OF_MUTATIONS: tuple[Known, ...] = (
         r".*\.restartCount|.*\.waiting\.message|.*\.lastState\..*|events\[BackOff\]",
         "How often the container had been started when its back-off was seen.",
     ),
+    Known(
+        "beside-fails|before-fails-again",
+        r"initContainerStatuses\[first\]\.state\..*",
+        "It ends, waits and runs again: at which of these it was looked at.",
+    ),
+    Known(
+        "again-.*|before-.*|beside-.*|grace-none|stop-signal|probe-.*|start-.*|live-.*|.*-limit-exceeded",
+        r"events|events\[(Unhealthy|Failed|BackOff)\]",
+        "Which events of those that come again, or are on their way, were there when the pod was looked at.",
+    ),
 )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HEADING", "VERDICTS", "joined", "mutation_part", "section", "unexplained"]
 
 VERDICTS = Path("tests/compatibility/mutations.json")
-"""The stock node's verdicts by mutation."""
+"""All verdicts: node (`stock`, `virtual`) -> mutation -> verdict."""
 _SHOWN = 4
 """Fields that are told with their values, of those with one reason."""
 HEADING = "# A valid pod, changed in one field"

@@ -30,7 +30,7 @@ PROBES: tuple[Mutation, ...] = (
     _M("probe-port-closed", probe(tcpSocket={"port": 9}), until=cases.running, lasts=0),
     _M("probe-program-absent", probe(exec={"command": ["/no/such"]}), until=cases.running),
     _M("probe-fails-with-words", probe(exec={"command": ["sh", "-c", "echo the words; exit 3"]}), until=cases.running),
-    _M("probe-too-slow", probe(exec={"command": _HANG}, timeoutSeconds=1), until=cases.running),
+    _M("probe-too-slow", probe(exec={"command": _HANG}, timeoutSeconds=1), until=cases.running, lasts=8),
     _M("probe-grpc-nobody", probe(grpc={"port": 9, "service": "nothing"}), until=cases.running),
     _M("probe-host-unknown", probe(httpGet={"host": "host.invalid", "port": 80}), until=cases.running),
     _M("probe-path-odd", probe(httpGet={"port": 9, "path": "%zz"}), until=cases.running),
@@ -62,7 +62,7 @@ PROBES: tuple[Mutation, ...] = (
         "start-waits",
         {**UNPROBED, **probe("startup", exec={"command": ["false"]}, failureThreshold=100)},
         until=cases.running,
-        lasts=6,
+        lasts=10,
     ),
 )
 
@@ -104,7 +104,7 @@ HOOKS: tuple[Mutation, ...] = (
 
 ENDS: tuple[Mutation, ...] = (
     _M("message-in-a-directory", {"main/terminationMessagePath": "/tmp"}, until=cases.ended_or_refused),
-    _M("message-path-relative", {"main/terminationMessagePath": "relative"}, until=cases.ended_or_refused),
+    _M("message-path-relative", {"main/terminationMessagePath": "relative"}),
     _M("message-path-in-proc", {"main/terminationMessagePath": "/proc/nothing"}, until=cases.ended_or_refused),
     _M("message-below-a-file", {"main/terminationMessagePath": "/etc/passwd/x"}, until=cases.ended_or_refused),
     _M(
@@ -147,13 +147,7 @@ ENDS: tuple[Mutation, ...] = (
     ),
     _M(
         "beside-fails",
-        before(cases.shell("exit 4", "first", **_SIDE)),
-        until=_main_beside_loop,
-        restless=True,
-    ),
-    _M(
-        "beside-program-absent",
-        before({"name": "first", "image": cases.IMAGE, "command": ["/no/such"], **_SIDE}),
+        before(cases.shell("sleep 2; exit 4", "first", **_SIDE)),
         until=_main_beside_loop,
         restless=True,
     ),

@@ -33,8 +33,8 @@ SECURITY: tuple[Mutation, ...] = (
     ),
     _M("fs-group", {f"{_PODS}/fsGroup": 777, **tells("ls -nd /scratch /config /secret | cut -c1-35")}),
     _M("fs-group-policy", {f"{_PODS}/fsGroupChangePolicy": "OnRootMismatch"}),
-    _M("capability-unknown", {f"{_OWN}/capabilities": {"add": ["NOTHING"]}}, until=cases.ended_or_refused),
-    _M("capability-drop-unknown", {f"{_OWN}/capabilities": {"drop": ["NOTHING"]}}, until=cases.ended_or_refused),
+    _M("capability-unknown", {f"{_OWN}/capabilities": {"add": ["NOTHING"]}}),
+    _M("capability-drop-unknown", {f"{_OWN}/capabilities": {"drop": ["NOTHING"]}}),
     _M(
         "capability-prefixed",
         {f"{_OWN}/capabilities": {"add": ["CAP_NET_ADMIN"]}, **tells("grep CapEff /proc/self/status")},
@@ -167,8 +167,8 @@ NODE: tuple[Mutation, ...] = (
     _M("too-much-storage", {"main/resources/requests/ephemeral-storage": "90000Gi"}),
     _M("resource-unknown", {"main/resources/limits/example.com~1gadget": "1"}, refused="example.com/gadget"),
     _M("huge-pages", {"main/resources/limits/hugepages-2Mi": "2Mi"}, refused="hugepages-2Mi", until=cases.ended),
-    _M("memory-tiny", {"main/resources": {"limits": {"memory": "100Ki"}}}, until=cases.ended_or_refused),
-    _M("memory-one-byte", {"main/resources": {"limits": {"memory": "1"}}}, until=cases.ended_or_refused),
+    _M("memory-tiny", {"main/resources": {"limits": {"memory": "100Ki"}}}, lasts=12),
+    _M("memory-one-byte", {"main/resources": {"limits": {"memory": "1"}}}, lasts=12),
     _M(
         "memory-small",
         {"main/resources": {"limits": {"memory": "8Mi"}}, **UNPROBED, "main/args": ["tail /dev/zero"]},

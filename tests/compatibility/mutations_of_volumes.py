@@ -41,9 +41,8 @@ MOUNTS: tuple[Mutation, ...] = (
     _M(
         "mount-over-the-message",
         {"main/volumeMounts/0/mountPath": "/dev/termination-log"},
-        until=cases.ended_or_refused,
     ),
-    _M("mount-below-another", {"main/volumeMounts/0/mountPath": "/config/sub"}, until=cases.ended_or_refused),
+    _M("mount-below-another", {"main/volumeMounts/0/mountPath": "/config/sub"}),
     _M("mount-read-only-written", {"main/volumeMounts/0/readOnly": True, **tells("touch /scratch/x")}),
     _M("mount-config-written", tells("touch /config/x; touch /secret/x; echo tried")),
     _M("mount-same-path", {"main/volumeMounts/0/mountPath": "/config"}),

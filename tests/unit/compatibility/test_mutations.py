@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.compatibility.compare import Difference
+from tests.compatibility.compare import ABSENT, Difference
 from tests.compatibility.mutation import DROP, Mutation, changed, told, valid
 from tests.compatibility.mutation_reasons import KNOWN_OF_MUTATIONS
 from tests.compatibility.mutation_report import HEADING, joined, mutation_part, section, unexplained
 from tests.compatibility.mutations import MUTATIONS
-from tests.compatibility.verdicts import differing, refused_at, verdict
+from tests.compatibility.verdicts import LATE, differing, refused_at, verdict
 
 REFUSED = {"phase": "Failed", "message": "Pod was rejected: spec.hostPID: hostPID is not supported by this node"}
 
@@ -74,6 +74,12 @@ def test_a_refusal_by_name_is_no_difference_and_another_refusal_is() -> None:
     other = Mutation("host", {}, refused="spec.hostIPC")
     assert Difference("phase", "Running", "Failed") in unexplained(other, {"phase": "Running"}, REFUSED)
     assert differing({"phase": "Running"}, {"phase": "Running"}) == []
+
+
+def test_only_a_virtual_node_that_is_late_counts() -> None:
+    assert differing({LATE: "true"}, {}) == []
+    assert differing({LATE: "true"}, {LATE: "true"}) == []
+    assert differing({}, {LATE: "true"}) == [Difference(LATE, ABSENT, "true")]
 
 
 def test_each_part_of_the_document_is_replaced_by_itself() -> None:

@@ -241,6 +241,26 @@ async def test_broken_spdy_frames(listening: Any, path: str, sent: bytes) -> Non
         await client.close()
 
 
+@pytest.mark.parametrize("path", [EXEC, FORWARD])
+async def test_half_a_spdy_frame(listening: Any, cloud: Any, path: str) -> None:
+    async with listening() as port:
+        client, head = await SpdyClient.connect(port, path, V4 if path == EXEC else "portforward.k8s.io")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        client.writer.write(b"\x80\x03\x00\x01\x00\x00\x00\x40half")
+        await client.writer.drain()
+        client.writer.transport.abort()
+        for _, session in (*cloud.commands, *cloud.ports):
+            await session.closed.wait()
+        assert (await port.get("/healthz"))[1] == "ok"
+
+
+async def test_more_headers_than_anybody_sends(listening: Any) -> None:
+    async with listening() as port:
+        said = await answer(port, request("/pods", *(f"X-{n}: x\r\n" for n in range(200_000)), "Connection: close\r\n"))
+        assert int(said.split(b" ")[1]) in {200, 400, 431}, said[:200]
+        assert (await port.get("/healthz"))[1] == "ok"
+
+
 # ---------------------------------------------------------------- any frames at all
 
 
