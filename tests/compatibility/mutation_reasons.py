@@ -95,8 +95,8 @@ KNOWN_OF_MUTATIONS: tuple[Known, ...] = (
         "It ends, waits and runs again: at which of these it was looked at.",
     ),
     Known(
-        "again-.*|before-.*|beside-.*|grace-none|stop-signal|probe-.*|start-.*|live-.*|.*-limit-exceeded",
-        r"events|events\[(Unhealthy|Failed|BackOff)\]",
+        "again-.*|before-.*|beside-.*|grace-none|stop-signal|probe-.*|start-.*|live-.*|deadline-.*|.*-limit-exceeded",
+        r"events|events\[(Unhealthy|Failed|BackOff|FailedPreStopHook)\]",
         "Which events of those that come again, or are on their way, were there when the pod was looked at.",
     ),
 )

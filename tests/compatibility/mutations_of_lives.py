@@ -113,10 +113,10 @@ ENDS: tuple[Mutation, ...] = (
         until=cases.ended,
     ),
     _M("message-not-text", {**UNPROBED, "main/args": ["printf 'a\\377b' > /dev/termination-log"]}, until=cases.ended),
-    _M("deadline-runs", {"spec/activeDeadlineSeconds": 5}, until=cases.ended),
+    _M("deadline-runs", {"spec/activeDeadlineSeconds": 15}, until=cases.ended),
     _M(
         "deadline-image",
-        {"spec/activeDeadlineSeconds": 4, "main/image": "registry.invalid/nothing:1"},
+        {"spec/activeDeadlineSeconds": 15, "main/image": "registry.invalid/nothing:1"},
         until=cases.ended,
     ),
     _M(
@@ -129,7 +129,7 @@ ENDS: tuple[Mutation, ...] = (
     ),
     _M(
         "deadline-before",
-        {"spec/activeDeadlineSeconds": 4, **before(cases.shell("sleep 3600", "first"))},
+        {"spec/activeDeadlineSeconds": 15, **before(cases.shell("sleep 3600", "first"))},
         until=cases.ended,
     ),
     _M("before-fails", before(cases.shell("exit 4", "first")), until=cases.ended),
