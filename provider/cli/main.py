@@ -14,6 +14,7 @@ import typer
 
 from provider.cli import stock
 from provider.cli.check import check
+from provider.cli.cost import cost
 from provider.cli.daemon import run
 from provider.cli.options import Format, Name  # noqa: TC001 - typer reads them
 from provider.cli.tables import Output, render, render_sections
@@ -25,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command()(run)
 app.command()(check)
+app.command()(cost)
 app.command()(stock.zones)
 app.add_typer(stock.app, name="stock")
 

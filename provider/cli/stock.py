@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provider.model.stock import StockChange, StockStatus
     from provider.rpc.client import RemoteBackend
 
-__all__ = ["app", "stock_row", "zone_row", "zones"]
+__all__ = ["Backend", "app", "ask", "stock_row", "zone_row", "zones"]
 
 Row = dict[str, object]
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def _amount(text: str, read: Callable[[str], int]) -> int:
 
 def zones(name: Name = "zonelet", output: Format = Output.TABLE, backend: Backend = "") -> None:
     """List the zones: their stock, what is sold, who waits, and their addresses."""
-    found = _ask(name, backend, lambda cloud: cloud.describe_zones())
+    found = ask(name, backend, lambda cloud: cloud.describe_zones())
     typer.echo(render([zone_row(status) for status in found], output, wide_only=("node_address", "vswitches")))
 
 
@@ -70,7 +70,7 @@ def listed(
 ) -> None:
     """List the pools of every zone."""
     if context.invoked_subcommand is None:
-        _show(_ask(name, backend, lambda cloud: cloud.describe_zones()), output)
+        _show(ask(name, backend, lambda cloud: cloud.describe_zones()), output)
 
 
 @app.command("set")
@@ -115,7 +115,7 @@ def reset(zone: Zone, name: Name = "zonelet", output: Format = Output.TABLE, bac
     """Let the configuration's stock hold again."""
     from provider.model.ids import ZoneId
 
-    _show([_ask(name, backend, lambda cloud: cloud.reset_stock(ZoneId(zone)))], output)
+    _show([ask(name, backend, lambda cloud: cloud.reset_stock(ZoneId(zone)))], output)
 
 
 def _change(zone: str, said: Mapping[str, object], name: str, output: Output, backend: str) -> None:
@@ -123,7 +123,7 @@ def _change(zone: str, said: Mapping[str, object], name: str, output: Output, ba
     from provider.model.stock import StockChange
 
     change: StockChange = StockChange(zone=ZoneId(zone), **said)  # type: ignore[arg-type]
-    _show([_ask(name, backend, lambda cloud: cloud.set_stock(change))], output)
+    _show([ask(name, backend, lambda cloud: cloud.set_stock(change))], output)
 
 
 def _show(found: Sequence[ZoneStatus], output: Output) -> None:
@@ -171,7 +171,7 @@ def stock_row(zone: str, pool: StockStatus) -> Row:
     }
 
 
-def _ask(name: str, backend: str, question: Callable[[RemoteBackend], Awaitable[T]]) -> T:
+def ask(name: str, backend: str, question: Callable[[RemoteBackend], Awaitable[T]]) -> T:
     """Return the cloud's answer. SetupError with the cloud's own words."""
     from provider.clock import SystemClock
     from provider.cluster.elastic_api import asked

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
@@ -17,11 +17,14 @@ from provider.model.ids import InstanceId, PodUid, ZoneId
 from provider.model.request import Market
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
 UNITS = 3600 * 1_000_000
 """units in one of the currency."""
 _MILLI = 1000
+
+K = TypeVar("K")
+"""what records are summed by."""
 
 
 class Outcome(StrEnum):
@@ -132,9 +135,9 @@ def total_of(record: UsageRecord) -> Total:
     )
 
 
-def totals(records: Iterable[UsageRecord], key: Callable[[UsageRecord], Hashable]) -> dict[Hashable, Total]:
+def totals(records: Iterable[UsageRecord], key: Callable[[UsageRecord], K]) -> dict[K, Total]:
     """Return the sums of the records with the same key, in the order in which keys come first."""
-    found: dict[Hashable, Total] = defaultdict(Total)
+    found: dict[K, Total] = defaultdict(Total)
     for record in records:
         found[key(record)] += total_of(record)
     return dict(found)
