@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import asyncio
 
 settings.register_profile("zonelet", deadline=None)  # how long an example takes says more of the machine than of it
 settings.load_profile("zonelet")
@@ -16,3 +21,9 @@ def _nothing_of_ended_runs(request: pytest.FixtureRequest) -> None:
         from tests.support.leftovers import sweep
 
         sweep()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loop_without_an_owner(event_loop_policy: asyncio.AbstractEventLoopPolicy) -> None:
+    """Keep looptime from making a loop that nobody closes: it asks the policy for one before the first test."""
+    event_loop_policy.set_event_loop(None)
