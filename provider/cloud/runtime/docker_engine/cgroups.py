@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -137,52 +138,35 @@ class Cgroups(Protocol):
         ...
 
 
-class CgroupFiles:
-    """Cgroups by the file system, for the engine's driver `cgroupfs`."""
+class CgroupReadings(ABC):
+    """What an installation's cgroups tell, wherever they lie below the hierarchies' roots."""
 
-    def __init__(self, installation: str, cap: Limits, hierarchies: Hierarchies) -> None:
-        self._name = f"zonelet-{checked(installation)}"
-        self._cap = cap
+    def __init__(self, hierarchies: Hierarchies) -> None:
         self._hierarchies = hierarchies
 
-    def ensure(self) -> None:
-        """See Cgroups."""
-        self._write(self._name, self._cap, weight=False)
+    @abstractmethod
+    def _root(self) -> str:
+        """Return the path of the installation's cgroup."""
 
-    def parent(self, uid: PodUid) -> str:
-        """See Cgroups."""
-        return f"/{self._name}/{checked(uid)}"
+    @abstractmethod
+    def _instance(self, uid: PodUid) -> str:
+        """Return the path of an instance's cgroup."""
 
-    def make(self, uid: PodUid, limits: Limits) -> None:
-        """See Cgroups."""
-        self._write(f"{self._name}/{checked(uid)}", limits, weight=True)
-
-    def remove(self, uid: PodUid) -> bool:
-        """See Cgroups."""
-        return remove_tree(self._hierarchies, f"{self._name}/{checked(uid)}")
-
-    def uids(self) -> list[PodUid]:
-        """See Cgroups."""
-        return [PodUid(name) for name in child_names(self._hierarchies, self._name)]
-
-    def remove_all(self) -> bool:
-        """See Cgroups."""
-        return remove_tree(self._hierarchies, self._name)
+    @abstractmethod
+    def _container(self, uid: PodUid, container_id: str) -> str:
+        """Return the path of the cgroup that the engine makes for a container."""
 
     def working_set(self) -> int:
         """See Cgroups."""
-        return working_set(self._hierarchies, self._name)
+        return working_set(self._hierarchies, self._root())
 
     def use(self, uid: PodUid, now: float) -> CgroupUse | None:
         """See Cgroups."""
-        return read_use(self._hierarchies, f"{self._name}/{checked(uid)}", now)
+        return read_use(self._hierarchies, self._instance(uid), now)
 
     def container_ids(self, uid: PodUid) -> list[str]:
         """See Cgroups."""
-        return container_ids(self._hierarchies, f"{self._name}/{checked(uid)}")
-
-    def _container(self, uid: PodUid, container_id: str) -> str:
-        return f"{self._name}/{checked(uid)}/{container_id}"
+        return container_ids(self._hierarchies, self._instance(uid))
 
     def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
         """See Cgroups."""
@@ -195,6 +179,48 @@ class CgroupFiles:
     def processes(self, uid: PodUid, container_id: str) -> list[int]:
         """See Cgroups."""
         return processes(self._hierarchies, self._container(uid, container_id))
+
+
+class CgroupFiles(CgroupReadings):
+    """Cgroups by the file system, for the engine's driver `cgroupfs`."""
+
+    def __init__(self, installation: str, cap: Limits, hierarchies: Hierarchies) -> None:
+        super().__init__(hierarchies)
+        self._name = f"zonelet-{checked(installation)}"
+        self._cap = cap
+
+    def ensure(self) -> None:
+        """See Cgroups."""
+        self._write(self._name, self._cap, weight=False)
+
+    def parent(self, uid: PodUid) -> str:
+        """See Cgroups."""
+        return f"/{self._instance(uid)}"
+
+    def make(self, uid: PodUid, limits: Limits) -> None:
+        """See Cgroups."""
+        self._write(self._instance(uid), limits, weight=True)
+
+    def remove(self, uid: PodUid) -> bool:
+        """See Cgroups."""
+        return remove_tree(self._hierarchies, self._instance(uid))
+
+    def uids(self) -> list[PodUid]:
+        """See Cgroups."""
+        return [PodUid(name) for name in child_names(self._hierarchies, self._name)]
+
+    def remove_all(self) -> bool:
+        """See Cgroups."""
+        return remove_tree(self._hierarchies, self._name)
+
+    def _root(self) -> str:
+        return self._name
+
+    def _instance(self, uid: PodUid) -> str:
+        return f"{self._name}/{checked(uid)}"
+
+    def _container(self, uid: PodUid, container_id: str) -> str:
+        return f"{self._instance(uid)}/{container_id}"
 
     def _write(self, path: str, limits: Limits, *, weight: bool) -> None:
         cpu = min(limits.cpu, self._cap.cpu) if limits.cpu else 0

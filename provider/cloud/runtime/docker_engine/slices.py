@@ -10,15 +10,12 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from provider.cloud.runtime.docker_engine.cgroup_use import read_use
 from provider.cloud.runtime.docker_engine.cgroups import (
+    CgroupReadings,
     Limits,
     child_names,
-    container_ids,
     cpu_weight,
-    processes,
     remove_tree,
-    working_set,
 )
 from provider.cloud.runtime.docker_engine.instance_store import checked
 from provider.model.ids import PodUid
@@ -26,7 +23,6 @@ from provider.model.ids import PodUid
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provider.cloud.runtime.docker_engine.cgroup_use import CgroupUse
     from provider.cloud.runtime.docker_engine.cgroups import Hierarchies
 
 _CALL_SECONDS = 30
@@ -51,7 +47,7 @@ def run_command(command: Sequence[str]) -> str:
     return done.stdout
 
 
-class Slices:
+class Slices(CgroupReadings):
     """Cgroups by systemd."""
 
     def __init__(
@@ -61,14 +57,14 @@ class Slices:
         hierarchies: Hierarchies,
         run: Callable[[Sequence[str]], str] = run_command,
     ) -> None:
+        super().__init__(hierarchies)
         self._stem = "zonelet_" + checked(installation).replace("-", "_")
         self._cap = cap
-        self._hierarchies = hierarchies
         self._run = run
 
     def ensure(self) -> None:
         """See Cgroups."""
-        self._start(f"{self._stem}.slice", self._cap, weight=False)
+        self._start(self._root(), self._cap, weight=False)
 
     def parent(self, uid: PodUid) -> str:
         """See Cgroups."""
@@ -80,12 +76,12 @@ class Slices:
 
     def remove(self, uid: PodUid) -> bool:
         """See Cgroups."""
-        return self._stop(self.parent(uid), f"{self._stem}.slice/{self.parent(uid)}")
+        return self._stop(self.parent(uid), self._instance(uid))
 
     def uids(self) -> list[PodUid]:
         """See Cgroups; a UID's dashes are given back, for a pod's UID has no underscores."""
         prefix, suffix = f"{self._stem}-", ".slice"
-        names = child_names(self._hierarchies, f"{self._stem}.slice")
+        names = child_names(self._hierarchies, self._root())
         return [
             PodUid(name.removeprefix(prefix).removesuffix(suffix).replace("_", "-"))
             for name in names
@@ -95,35 +91,17 @@ class Slices:
     def remove_all(self) -> bool:
         """See Cgroups."""
         gone = [self.remove(uid) for uid in self.uids()]
-        return self._stop(f"{self._stem}.slice", f"{self._stem}.slice") and all(gone)
+        return self._stop(self._root(), self._root()) and all(gone)
 
-    def working_set(self) -> int:
-        """See Cgroups."""
-        return working_set(self._hierarchies, f"{self._stem}.slice")
+    def _root(self) -> str:
+        return f"{self._stem}.slice"
 
-    def use(self, uid: PodUid, now: float) -> CgroupUse | None:
-        """See Cgroups."""
-        return read_use(self._hierarchies, f"{self._stem}.slice/{self.parent(uid)}", now)
-
-    def container_ids(self, uid: PodUid) -> list[str]:
-        """See Cgroups."""
-        return container_ids(self._hierarchies, f"{self._stem}.slice/{self.parent(uid)}")
+    def _instance(self, uid: PodUid) -> str:
+        return f"{self._root()}/{self.parent(uid)}"
 
     def _container(self, uid: PodUid, container_id: str) -> str:
         """Return the engine's scope in the instance's slice."""
-        return f"{self._stem}.slice/{self.parent(uid)}/docker-{container_id}.scope"
-
-    def container_use(self, uid: PodUid, container_id: str, now: float) -> CgroupUse | None:
-        """See Cgroups."""
-        return read_use(self._hierarchies, self._container(uid, container_id), now)
-
-    def first_process(self, uid: PodUid, container_id: str) -> int | None:
-        """See Cgroups."""
-        return next(iter(self.processes(uid, container_id)), None)
-
-    def processes(self, uid: PodUid, container_id: str) -> list[int]:
-        """See Cgroups."""
-        return processes(self._hierarchies, self._container(uid, container_id))
+        return f"{self._instance(uid)}/docker-{container_id}.scope"
 
     def _start(self, unit: str, limits: Limits, *, weight: bool) -> None:
         v2 = self._hierarchies.is_v2
