@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from provider.cloud.instances.charging import closed, has_ended, opened, until
-from provider.model.bill import UsageRecord
+from provider.model.bill import Outcome, UsageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from provider.cloud.instances.entry import Entry
     from provider.cloud.instances.journal import Journal
     from provider.model.ids import PodUid
@@ -43,6 +46,17 @@ class Accounts:
             self._open[record.uid] = record
         else:
             self._open.pop(record.uid, None)
+
+    def settle(self, known: Container[PodUid], now: float) -> None:
+        """Close the records of instances that the journal has no more, once the others are restored.
+
+        They were running, and their rows cannot be read: nobody else would ever end them. Told loudly.
+        """
+        for record in [one for one in self._open.values() if one.uid not in known]:
+            log.warning("usage.instance_is_lost", uid=record.uid, name=record.name, charged="until now")
+            lost = replace(until(record, now), ended_at=max(now, record.started_at), outcome=Outcome.FAILED)
+            self._journal.store_usage(lost.uid, lost.started_at, lost.ended_at, _ENCODE(lost))
+            del self._open[lost.uid]
 
     def _changed(self, entry: Entry, now: float) -> UsageRecord | None:
         """Return the record to be written, None for none. What has ended is never opened again."""

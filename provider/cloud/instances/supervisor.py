@@ -161,6 +161,7 @@ class Supervisor:
             restored.append((saved.created_at, uid, machine, row))
         for _, _, machine, row in sorted(restored, key=lambda one: one[:2]):
             self._describe_anew(self._add(machine, row))
+        self._accounts.settle(self.entries, now)
 
     def resume(self) -> None:
         """Go on with what was restored, after a complete look at everything."""
