@@ -1,8 +1,10 @@
 """A real control plane on this machine: etcd, API server, controller manager, scheduler, CSR approver, as processes.
 
-Layout below the state directory: pki/, run/ (pid files and logs), etcd/, ports.json, *.kubeconfig. Ports are chosen
-once and kept, so that kubeconfigs stay valid over a restart. The API server listens on all addresses, for the zones
-reach it over the cluster network; etcd listens on the loopback only and asks for a client certificate.
+One more process, the keeper, starts again which of them ends by itself.
+
+Layout below the state directory: pki/, run/ (pid files, commands and logs), etcd/, ports.json, *.kubeconfig. Ports are
+chosen once and kept, so that kubeconfigs stay valid over a restart. The API server listens on all addresses, for the
+zones reach it over the cluster network; etcd listens on the loopback only and asks for a client certificate.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provider.cluster.keeper import KEEPER
 from provider.cluster.pki import Pair, Pki, write_kubeconfig
 from provider.cluster.processes import Process, python_module
 from provider.cluster.steps import SetupError
@@ -35,7 +38,8 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 APPROVER = "csr-approver"
 PROVIDER_USER = "zonelet-provider"
 APPROVER_USER = "zonelet-csr-approver"
-COMPONENTS = (*CONTROL_PLANE, APPROVER)
+COMPONENTS = (*CONTROL_PLANE, APPROVER, KEEPER)
+"""in the order of their start: the keeper is stopped first"""
 SERVICE_CIDR = "10.96.0.0/16"
 _READY_SECONDS = 90.0
 _PROBE_SECONDS = 5.0
@@ -99,7 +103,8 @@ class LocalCluster:
                 process = self._process(name)
                 program = binaries.etcd if name == "etcd" else binaries.control_plane(name)
                 with steps.step(f"start {name}"):
-                    if process.start([str(program), *self._arguments(name, ports, credentials, advertise)]):
+                    argv = [str(program), *self._arguments(name, ports, credentials, advertise)]
+                    if process.start(argv, kept=True):
                         started.append(process)
                     context = _context(credentials.etcd_ca if name == "etcd" else credentials.ca, credentials, name)
                     path = "health" if name == "etcd" else "readyz" if name != "kube-controller-manager" else "healthz"
@@ -109,6 +114,8 @@ class LocalCluster:
                 await self._grant()
                 if await self._start_approver():
                     started.append(self._process(APPROVER))
+                if self._start_keeper():
+                    started.append(self._process(KEEPER))
         except BaseException:
             for process in reversed(started):
                 await process.stop(self.clock)
@@ -157,9 +164,13 @@ class LocalCluster:
             ready.unlink(missing_ok=True)
         options = ["--kubeconfig", str(self._approver_kubeconfig), "--ready-file", str(ready)]
         argv, environment = python_module("provider.cluster.approver", *options)
-        began = process.start(argv, environment)
+        began = process.start(argv, environment, kept=True)
         await process.ready(self.clock, ready.exists, _READY_SECONDS)
         return began
+
+    def _start_keeper(self) -> bool:
+        argv, environment = python_module("provider.cluster.keeper", str(self.state / "run"))
+        return self._process(KEEPER).start(argv, environment)
 
     async def _grant(self) -> None:
         from provider.cluster.local_roles import grant_roles

@@ -2,11 +2,15 @@
 
 A pid is used again by the kernel, so the pid file also keeps the process's start time (proc(5), stat field 22, in
 clock ticks since boot): a process is ours only when both agree.
+
+A process that was started to be kept has its command in a file beside its pid: the keeper (keeper.py) starts it again
+when it ends by itself. `stop` takes that file away first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -15,18 +19,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 import provider
 from provider.cluster.build_command import tail
 from provider.cluster.steps import SetupError
+from provider.cluster.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from provider.clock import Clock
 
-__all__ = ["Process", "python_module", "start_time", "wait_until"]
+__all__ = ["COMMAND_SUFFIX", "Process", "python_module", "start_time", "wait_until"]
 
+COMMAND_SUFFIX = ".command.json"
 _POLL_SECONDS = 0.2
+
+
+class Command(msgspec.Struct, frozen=True):
+    """What a kept process is started by; without an environment it has that of who starts it."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,11 @@ class Process:
         """Return the file that has the process's output."""
         return self.directory / f"{self.name}.log"
 
+    @property
+    def command_file(self) -> Path:
+        """Return the file with argv and environment of a process that is to be kept."""
+        return self.directory / f"{self.name}{COMMAND_SUFFIX}"
+
     def pid(self) -> int | None:
         """Return the pid of the running process, or None when it has ended or the pid is another's now."""
         try:
@@ -58,11 +78,36 @@ class Process:
         """Return when `start` started the process, in seconds since the epoch; None when it does not run."""
         return None if self.pid() is None else self.pid_file.stat().st_mtime
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> bool:
-        """Start the process in a session of its own unless it runs; return whether it was started."""
+    def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, kept: bool = False) -> bool:
+        """Start the process in a session of its own unless it runs; return whether it was started.
+
+        `kept`: it is to be started again when it ends by itself, by the keeper of its directory.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._turn():
+            if kept:
+                write_whole(
+                    self.command_file, msgspec.json.encode(Command(tuple(argv), None if env is None else dict(env)))
+                )
+            return self._start(argv, env)
+
+    def start_again(self) -> bool:
+        """Start a process that is to be kept and has ended; return whether it was started."""
+        with self._turn():
+            try:
+                command = msgspec.json.decode(self.command_file.read_bytes(), type=Command)
+            except FileNotFoundError:  # it has been stopped meanwhile
+                return False
+            return self._start(command.argv, command.env)
+
+    def let_go(self) -> None:
+        """Keep it no longer: when it ends now, it has ended."""
+        with self._turn():
+            self.command_file.unlink(missing_ok=True)
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str] | None) -> bool:
         if self.pid() is not None:
             return False
-        self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 argv,
@@ -76,8 +121,19 @@ class Process:
         child.returncode = 0  # it is meant to outlive us: no warning when the object goes
         return True
 
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the only one that starts the process: `up` and the keeper may want to at the same moment."""
+        if not self.directory.exists():
+            yield
+            return
+        with self.directory.joinpath(f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     async def stop(self, clock: Clock, grace: float = 20.0) -> bool:
         """Ask the process to end, force it after `grace` seconds; return whether there was one."""
+        self.let_go()
         pid = self.pid()
         if pid is not None:
             _signal(pid, signal.SIGTERM)

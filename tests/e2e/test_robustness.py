@@ -21,7 +21,7 @@ from provider.cloud.runtime.docker_engine.naming import container_name, gateway_
 from provider.cloud.runtime.docker_engine.network_namespace import listening_socket
 from provider.cluster.local_up import up_local
 from provider.cluster.manifests import wait_for
-from provider.cluster.processes import Process, wait_until
+from provider.cluster.processes import Process
 from provider.cluster.provider_daemon import start_provider
 from provider.cluster.steps import Steps
 from tests.support.engine_events import recorded
@@ -66,9 +66,6 @@ def lab(proxy: Relay) -> Iterator[Lab]:
 
 @pytest.fixture
 async def api(lab: Lab) -> AsyncIterator[HttpKubeApi]:
-    # Upstream's scheduler ends itself when the answer to a binding was lost with the API server ("Scheduler cache is
-    # corrupted", pkg/scheduler/backend/cache); a cluster starts it again, and so does `up`.
-    await up_local(lab.installation, Steps(), config=lab.installation.provider_config, argo=False)
     async with lab.api() as opened:
         yield opened
         for pod in (await opened.list(PODS))["items"]:
@@ -159,8 +156,7 @@ async def test_a_provider_that_starts_while_the_api_server_is_away_waits_and_goe
     pods = await started(api, shell_pod("stays", "exec sleep 1000"), shell_pod("ends", WAITS + "exit 3"))
     log, begun = ProviderLog.of(lab), CLOCK.now()
     server = Process("kube-apiserver", lab.installation.state / "run")
-    os.kill(pid_of(lab, "kube-apiserver"), signal.SIGKILL)  # asked politely it would wait for its watches
-    assert await wait_until(CLOCK, lambda: server.pid() is None, 10)
+    await server.stop(CLOCK, grace=0)  # asked politely it would wait for its watches
     await lab.installation.provider.stop(CLOCK)
     await let_go(pods["ends"])
     start_provider(lab.installation)
