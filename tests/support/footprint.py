@@ -6,7 +6,7 @@ Gateways and networks count too: a test compares before and after, and what was 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from provider.clock import SystemClock
@@ -18,6 +18,8 @@ from provider.cloud.runtime.docker_engine.labels import INSTALLATION
 from provider.model.errors import CloudError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.support.installation import Lab
 
 CLOCK = SystemClock()
@@ -41,6 +43,16 @@ class Footprint:
         """Return what differs from the other, by kind; empty when nothing does."""
         pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
         return {name: sorted(mine ^ theirs) for name, (mine, theirs) in pairs.items() if mine != theirs}
+
+    def without(self, uids: Collection[str]) -> Footprint:
+        """Leave out the containers of these instances, their cgroups and mounts."""
+
+        def others(names: frozenset[str]) -> frozenset[str]:
+            return frozenset(name for name in names if not any(uid in name for uid in uids))
+
+        return replace(
+            self, containers=others(self.containers), cgroups=others(self.cgroups), mounts=others(self.mounts)
+        )
 
 
 async def footprint(lab: Lab) -> Footprint:
@@ -68,12 +80,15 @@ async def footprint(lab: Lab) -> Footprint:
     )
 
 
-async def same_as(lab: Lab, before: Footprint, seconds: float) -> None:
-    """Wait until the installation has on engine and host what it had before, no more and no less."""
+async def same_as(lab: Lab, before: Footprint, seconds: float, *, apart_from: Collection[str] = ()) -> None:
+    """Wait until the installation has on engine and host what it had before, no more and no less.
+
+    The containers of the instances `apart_from` (UIDs) may be others: they may have been restarted.
+    """
     deadline, left = CLOCK.now() + seconds, "nothing was seen"
     while CLOCK.now() < deadline:
         try:
-            found = (await footprint(lab)).beyond(before)
+            found = (await footprint(lab)).without(apart_from).beyond(before.without(apart_from))
         except CloudError as error:  # the provider begins
             left = error.message
         else:
