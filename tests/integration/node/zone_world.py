@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from provider.clock import SystemClock
+from provider.config.profiles import load_profile
 from provider.config.schema import NodeConfig, ProviderConfig, ZoneConfig
 from provider.kube.auth_review import AuthReviews, cluster_client_ca
 from provider.kubelet_ports import HostPort
 from provider.model.ids import ZoneId
 from provider.node.version import kubelet_version
+from provider.pods.rebinder import Rebinder
 from provider.pods.services import ServiceCatalogue
 from provider.zone_node import Shared, ZoneNode
 from tests.support.cloud_worlds import ZONE, local_backend, simulated_world
@@ -63,6 +65,8 @@ async def zone_world(cluster: LocalCluster, directory: Path, name: str) -> Async
         services = ServiceCatalogue(api, clock=CLOCK, random=random)
         shared = Shared(
             config=config,
+            profile=load_profile(config.profile),
+            rebinder=Rebinder(backend, clock=CLOCK),
             zones={ZoneId("zone-a"): below.zone},
             directory=directory,
             api=api,
