@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from provider.clock import SystemClock
@@ -79,7 +80,12 @@ class Keeper:
                 log.warning("process.ended", process=process.name, again_seconds=ends.pause, log=str(process.log))
             elif now >= ends.due:
                 ends.due, ends.started, ends.pause = None, now, min(_LONGEST_SECONDS, ends.pause * 2)
-                if process.start_again():
+                try:
+                    started = process.start_again()
+                except (OSError, msgspec.MsgspecError) as error:  # a full disk ends etcd, and passes: the pause grows
+                    log.warning("process.not_started", process=process.name, error=str(error), log=str(process.log))
+                    continue
+                if started:
                     pid = process.pid()
                     self._children.update(() if pid is None else (pid,))
                     log.info("process.started", process=process.name, pid=pid)

@@ -117,7 +117,12 @@ class Process:
                 start_new_session=True,
                 env=None if env is None else dict(env),
             )
-        self.pid_file.write_text(f"{child.pid} {start_time(child.pid) or 0}\n")
+        try:
+            write_whole(self.pid_file, f"{child.pid} {start_time(child.pid) or 0}\n".encode())
+        except OSError:  # one that nobody knows of would be in the way of every later one
+            child.kill()
+            child.wait()
+            raise
         child.returncode = 0  # it is meant to outlive us: no warning when the object goes
         return True
 

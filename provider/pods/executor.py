@@ -347,10 +347,6 @@ class Executor:
         if raw is None:
             return False
         meta = raw["metadata"]
-        zone = self._node.placement.zone
-        self._event(
-            raw, "StockExhaust", f"zone {zone} has no stock for it: it is made anew for zone {to}", warning=True
-        )
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
         try:
             version = meta["resourceVersion"]
@@ -359,6 +355,10 @@ class Executor:
             if error.code not in (NOT_FOUND, CONFLICT):
                 raise
             return False
+        zone = self._node.placement.zone
+        self._event(
+            raw, "StockExhaust", f"zone {zone} has no stock for it: it is made anew for zone {to}", warning=True
+        )
         await self._delete(record, 0)
         return True
 

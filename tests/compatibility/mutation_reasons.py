@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tests.compatibility.known import Known
+from tests.compatibility.verdicts import LATE
 
 if TYPE_CHECKING:
     from tests.compatibility.compare import Difference
@@ -103,7 +104,9 @@ KNOWN_OF_MUTATIONS: tuple[Known, ...] = (
 
 
 def reason_of(mutation: str, difference: Difference) -> str:
-    """Return the reason of a difference; empty when there is none, so that it is a defect."""
+    """Return the reason of a difference; empty when there is none, so that it is a defect, as a hang always is."""
+    if difference.path == LATE:
+        return ""
     for each in KNOWN_OF_MUTATIONS:
         if re.fullmatch(each.cases, mutation) and re.fullmatch(each.fields, difference.path):
             return each.reason

@@ -84,7 +84,7 @@ def limits(stock: Stock, *, interruptible: bool = False) -> Limits:
     reserve = stock.spot_reserve if interruptible else 0.0
 
     def most(pool: int) -> int:
-        return pool - ceil(pool * reserve) if pool else NEVER
+        return pool - ceil(pool * reserve) or NEVER
 
     return Limits(
         cpu=most(stock.cpu),

@@ -4,9 +4,10 @@ Its OCI runtime is runc behind a script that lets the n-th container wait before
 ended waits.
 """
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 
 from provider.clock import SystemClock
 from provider.cloud.backend import LogOptions
+from provider.cloud.runtime.base import RuntimeFault, Seen
 from provider.cloud.runtime.docker_engine.cgroups import host_hierarchies, remove_tree
 from provider.cloud.runtime.docker_engine.client import open_client
 from provider.cloud.runtime.docker_engine.engine import Engine
 from provider.cloud.runtime.docker_engine.host_mounts import mounts_below, unmount
 from provider.cloud.runtime.docker_engine.runtime import DockerRuntime
 from provider.cluster.processes import wait_until
+from provider.model.ids import PodUid
 from provider.model.instance import InstancePhase
 from tests.integration.docker_engine.conftest import OneNetwork
 from tests.support.cloud_worlds import (
@@ -116,6 +119,28 @@ async def there(file: Path) -> None:
     assert await wait_until(CLOCK, file.exists, 30), file
 
 
+@asynccontextmanager
+async def never_seen_as_failed(world: BackendWorld, uid: PodUid) -> AsyncIterator[None]:
+    """Look all the time meanwhile: an attempt that is about to be started must not be taken for one that could not."""
+    looks: list[Seen] = []
+
+    async def look() -> None:
+        while True:
+            with suppress(RuntimeFault):  # the engine begins
+                seen = await world.below.runtime.inspect(uid)
+                looks.extend([seen] if seen else [])
+            await CLOCK.sleep(0.01)
+
+    looking = asyncio.get_running_loop().create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    assert looks
+    assert [each for seen in looks for each in seen.containers if each.exited and each.exit_code] == []
+
+
 def shims(engine: OwnEngine) -> list[str]:
     """The processes of the engine that are left when it has no container."""
     lines = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
@@ -135,7 +160,8 @@ async def test_what_had_not_begun_is_started_as_if_nothing_had_been(
         await engine.end(how)
         (door / "held").unlink()
         await engine.start()
-        ended = await world.until_instance(request.uid, lambda one: one.released, 60)
+        async with never_seen_as_failed(world, request.uid):
+            ended = await world.until_instance(request.uid, lambda one: one.released, 60)
         said = b"".join([piece async for piece in world.backend.logs(request.uid, "main", LogOptions())])
         assert (ended.phase, container_status(ended, "main").restarts, said) == (InstancePhase.SUCCEEDED, 0, b"begun\n")
     assert await wait_until(CLOCK, lambda: not shims(engine), 20), shims(engine)

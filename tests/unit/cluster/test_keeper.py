@@ -83,6 +83,26 @@ async def test_what_has_run_for_long_is_started_again_soon(process: Process) -> 
     assert process.pid() is not None
 
 
+async def test_what_cannot_be_started_is_tried_again_later(process: Process, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    process.start([str(program)], kept=True)
+    clock = HandClock()
+    keeper = Keeper(process.directory, clock)
+    await killed(process)
+    program.rename(tmp_path / "away")
+    for _ in range(4):
+        keeper.look()
+        clock.time += 5.0
+    assert process.pid() is None
+    (tmp_path / "away").rename(program)
+    for _ in range(2):
+        clock.time += 31.0
+        keeper.look()
+    assert process.pid() is not None
+
+
 async def test_what_was_stopped_or_is_not_to_be_kept_stays_away(process: Process) -> None:
     clock = HandClock()
     keeper = Keeper(process.directory, clock)

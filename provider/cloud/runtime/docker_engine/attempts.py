@@ -90,8 +90,11 @@ class Attempts:
             if made.inspected is not None:
                 if _was_started(made.inspected):
                     return await self._sightings.take(made.inspected, _labels(spec))
-                await self._half_started.before_start(spec.uid, made.id)
-            await self._start(made.id, spec)
+                with self._half_started.settling(made.id):
+                    if not await self._half_started.before_start(spec.uid, made.id):
+                        await self._start(made.id, spec)
+            else:
+                await self._start(made.id, spec)
         finally:
             if prepared.mounted:
                 await asyncio.to_thread(self._mounts.finish, prepared)

@@ -74,10 +74,12 @@ class BlockClaims:
         for path in self._directory.glob("*.json"):
             try:
                 claim = msgspec.json.decode(path.read_bytes(), type=_Claim)
+            except FileNotFoundError:  # given up this moment, which takes no lock
+                continue
             except msgspec.MsgspecError:  # whoever wrote it was killed, and has not begun to use it
                 claim = _Claim("", ())
             if not claim.state or not Path(claim.state).exists():
-                path.unlink()
+                path.unlink(missing_ok=True)
             elif claim.state != self._state:
                 found += [(block, f"the installation in {claim.state}") for block in claim.blocks]
         return occupied(found)

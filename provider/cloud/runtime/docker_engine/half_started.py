@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from provider.cloud.runtime.base import FaultKind, RuntimeFault
 from provider.cloud.runtime.docker_engine.process_tree import send
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provider.clock import Clock
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
     from provider.cloud.runtime.docker_engine.engine import Engine
@@ -42,20 +45,34 @@ class HalfStarted:
         self._engine = engine
         self._cgroups = cgroups
         self._clock = clock
+        self._settling: set[str] = set()
 
-    async def before_start(self, uid: PodUid, container_id: str) -> None:
-        """Let a container that was made before be started once.
+    @contextmanager
+    def settling(self, container_id: str) -> Iterator[None]:
+        """Mark the time from `before_start` to the start: the engine is made to refuse one, and says so."""
+        self._settling.add(container_id)
+        try:
+            yield
+        finally:
+            self._settling.discard(container_id)
+
+    def is_settling(self, container_id: str) -> bool:
+        """Whether the engine's word that a container could not be started is not to be believed now."""
+        return container_id in self._settling
+
+    async def before_start(self, uid: PodUid, container_id: str) -> bool:
+        """Let a container that was made before be started once; return whether it has been started here.
 
         RuntimeFault START when its program has begun; the engine keeps then that it could not be started. UNAVAILABLE.
         """
         found = await self._processes(uid, container_id)
         if not found:
-            return
+            return False
         begun = not await asyncio.to_thread(lambda: all(waits_to_begin(pid) for pid in found))
         _log.warning("container.half_started", uid=uid, container_id=container_id, begun=begun)
-        if begun:
-            for pid in found:
-                send(pid, container_id, signal.SIGSTOP)  # had it ended by now, the engine would run it again
+        if begun and not all(send(pid, container_id, signal.SIGSTOP) for pid in found):
+            await self.end(uid, container_id)  # the engine would start what has ended by now: run it again
+            raise RuntimeFault(FaultKind.START, "its program began while the engine ended, and has ended unseen")
         try:
             await self._engine.start(container_id)
         except RuntimeFault as fault:
@@ -64,8 +81,10 @@ class HalfStarted:
             await self.end(uid, container_id)
             if begun:
                 raise
-        else:
+            return False
+        if begun:
             raise AssertionError(f"the engine has started container {container_id} over processes {found}")
+        return True  # what waited has gone by itself: this was its start
 
     async def end(self, uid: PodUid, container_id: str) -> None:
         """Kill what is in a container, and wait until it has gone. RuntimeFault REFUSED when it stays."""
@@ -84,9 +103,9 @@ class HalfStarted:
 
 
 def waits_to_begin(pid: int, proc: Path = Path("/proc")) -> bool:
-    """Whether this is runc's process that has not become the container's program yet, or has ended."""
+    """Whether this is runc's process that has not become the program yet. Of one that has ended nobody knows."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
-        return True
+        return False
     return len(words) > 1 and words[0].rpartition(b"/")[2] == b"runc" and words[1] == b"init"

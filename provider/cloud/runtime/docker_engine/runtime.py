@@ -148,8 +148,10 @@ class DockerRuntime:
         except OSError as error:
             text = f"the cgroup of all instances cannot be made: {error}; are you root on the engine's host?"
             raise RuntimeFault(FaultKind.UNSUPPORTED, text) from error
-        sightings = Sightings(self._engine, self._installation, self._store, self._mounts, cgroups)
         half_started = HalfStarted(self._engine, cgroups, self._clock)
+        sightings = Sightings(
+            self._engine, self._installation, self._store, self._mounts, cgroups, half_started.is_settling
+        )
         sandboxes = Sandboxes(
             self._engine,
             self._installation,

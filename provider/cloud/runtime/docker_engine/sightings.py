@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec.structs import replace
 
 from provider.cloud.backend import LogOptions
 from provider.cloud.runtime.base import RuntimeFault, Seen, SeenContainer
@@ -20,7 +21,7 @@ from provider.cloud.runtime.docker_engine.states import seen_container
 from provider.model.ids import ZoneId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from provider.cloud.runtime.docker_engine.attempt_mounts import AttemptMounts
     from provider.cloud.runtime.docker_engine.cgroups import Cgroups
@@ -45,12 +46,14 @@ class Sightings:
         store: InstanceStore,
         mounts: AttemptMounts,
         cgroups: Cgroups,
+        is_settling: Callable[[str], bool],
     ) -> None:
         self._engine = engine
         self._installation = installation
         self._store = store
         self._mounts = mounts
         self._cgroups = cgroups
+        self._is_settling = is_settling
         self._kept: dict[str, SeenContainer] = {}
         self._ended: set[str] = set()
         """IDs that an event called ended, until an inspect has said so too."""
@@ -72,6 +75,8 @@ class Sightings:
         """Return what an inspect says of an attempt, its last words included, and keep it."""
         container_id = str(inspected["Id"])
         seen = seen_container(inspected, labels)
+        if seen.exited and seen.started_at is None and self._is_settling(container_id):
+            seen = replace(seen, exited=False, exit_code=0, error="")
         if seen.exited and seen.started_at is not None:
             message = await self._message(inspected, labels, seen)
             seen = seen_container(inspected, labels, message)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from provider.cloud.capacity.ledger import StockLedger
-from provider.cloud.capacity.stock import LEAST, Size, limits, merged, sellable, word
+from provider.cloud.capacity.stock import LEAST, Size, lacking, limits, merged, sellable, together, word
 from provider.model.capacity import Zone
 from provider.model.errors import CloudError
 from provider.model.ids import PodUid, ZoneId
@@ -57,6 +57,13 @@ def test_storage_counts_where_the_pool_has_it() -> None:
 
 
 AMOUNT = st.integers(0, 50)
+
+
+def test_a_reserve_of_everything_leaves_nothing_to_sell_above_it() -> None:
+    limit = limits(Stock(cpu=1_000, memory=1_000, spot_reserve=1.0), interruptible=True)
+    assert lacking(limit, together(()), Size(0, 0)) == ["cpu", "memory"]
+
+
 STEP = st.one_of(
     st.tuples(st.just("buy"), st.integers(0, 9), AMOUNT, AMOUNT, st.booleans()),
     st.tuples(st.just("end"), st.integers(0, 9)),

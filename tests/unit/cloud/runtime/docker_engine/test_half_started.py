@@ -31,5 +31,6 @@ def test_only_runcs_own_process_waits_to_begin(tmp_path: Path, command: bytes, w
     assert waits_to_begin(7, tmp_path) is waits
 
 
-def test_a_process_that_has_ended_has_not_begun(tmp_path: Path) -> None:
-    assert waits_to_begin(7, tmp_path)
+def test_a_process_that_has_ended_may_have_begun(tmp_path: Path) -> None:
+    """It must not be started a second time."""
+    assert not waits_to_begin(7, tmp_path)
