@@ -35,6 +35,7 @@ __all__ = ["COMMAND_SUFFIX", "Process", "python_module", "start_time", "wait_unt
 
 COMMAND_SUFFIX = ".command.json"
 _POLL_SECONDS = 0.2
+_KILLED_SECONDS = 20.0
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -144,7 +145,7 @@ class Process:
             _signal(pid, signal.SIGTERM)
             if not await wait_until(clock, lambda: self._ended(pid), grace):
                 _signal(pid, signal.SIGKILL)
-                await wait_until(clock, lambda: self._ended(pid), grace)
+                await wait_until(clock, lambda: self._ended(pid), _KILLED_SECONDS)
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
 
@@ -163,14 +164,24 @@ class Process:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when the process started, in clock ticks since boot; None when there is none or it is a zombie."""
+    """Return when the process started, in clock ticks since boot; None when there is none or it is a zombie.
+
+    A killed process whose first thread is a zombie is there until its last thread has gone: it still has its ports.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:  # noqa: PTH123 - a proc file
             text = stat.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" and not _other_threads(pid) else int(fields[19])
+
+
+def _other_threads(pid: int) -> bool:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208 - a proc directory
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def wait_until(clock: Clock, condition: Callable[[], bool], seconds: float) -> bool:
